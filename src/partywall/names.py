@@ -53,12 +53,44 @@ _LABEL: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
 
 _RESERVED_SLUGS: Final = frozenset(
-    "admin api app assets auth con aux billing cdn console dashboard docs ftp help internal localhost login "
-    "mail nul null none prn root smtp static status support system undefined www".split()
+    [
+        "admin",
+        "api",
+        "app",
+        "assets",
+        "auth",
+        "con",
+        "aux",
+        "billing",
+        "cdn",
+        "console",
+        "dashboard",
+        "docs",
+        "ftp",
+        "help",
+        "internal",
+        "localhost",
+        "login",
+        "mail",
+        "nul",
+        "null",
+        "none",
+        "prn",
+        "root",
+        "smtp",
+        "static",
+        "status",
+        "support",
+        "system",
+        "undefined",
+        "www",
+    ]
     + [f"{device}{digit}" for device in ("com", "lpt") for digit in range(10)]
 )
-_RESERVED_TABLES: Final = frozenset("main public pg_catalog temp information_schema partywall sqlite_master".split())
-_RESERVED_COLUMNS: Final = frozenset("tenant_id rowid ctid xmin oid".split())
+_RESERVED_TABLES: Final = frozenset(
+    ["main", "public", "pg_catalog", "temp", "information_schema", "partywall", "sqlite_master"]
+)
+_RESERVED_COLUMNS: Final = frozenset(["tenant_id", "rowid", "ctid", "xmin", "oid"])
 
 
 def _legal(pattern: re.Pattern[str], text: object, what: str, rule: str) -> str:

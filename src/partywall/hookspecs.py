@@ -1,0 +1,50 @@
+"""The hooks of a plugin, in the order in which they are called. Entry points stand in the group ``partywall``.
+
+A plugin is a module or an object whose functions carry ``@partywall.hookimpl`` and the name of a hook;
+it may take fewer arguments than the hook offers. Hooks serve discovery and lifecycle and are never on
+the path of a request's data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from partywall.backend import BackendSpec
+    from partywall.ledger.contract import AuditRecord
+    from partywall.model import Status
+    from partywall.names import TenantId
+
+__all__ = ["GROUP", "hookimpl"]
+
+GROUP = "partywall"
+"""The entry-point group, and the name of the pluggy project."""
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+"""Marks a plugin's implementation of a hook."""
+
+
+@hookspec
+def partywall_backends() -> Iterable[BackendSpec]:  # type: ignore[empty-body]  # a specification has no body
+    """The backends that the plugin offers. Called once per engine and by ``partywall plugins``.
+
+    Must be cheap: open nothing here. An exception disables this plugin alone and is shown as its error.
+    """
+
+
+@hookspec
+def partywall_status_changed(tenant_id: TenantId, before: Status | None, after: Status | None) -> None:
+    """A tenant's status in force changed; None stands for a tenant that is not there.
+
+    Called after the change is in force and the tenant's agents were told to stop. An exception is logged
+    and changes nothing.
+    """
+
+
+@hookspec
+def partywall_audit_recorded(record: AuditRecord) -> None:
+    """An audit record was committed. Called afterwards, so a failure here cannot undo it: it is logged."""

@@ -1,0 +1,1 @@
+"""The durable store under usage, quotas, lifecycle, placements, operations and audit."""

@@ -1,0 +1,235 @@
+"""What the rooms above ask of the ledger, whatever store holds it.
+
+All changes happen inside ``Ledger.write``: the function that is passed in sees one consistent state,
+all that it does is committed together or not at all, and when ``write`` returns it is on disk. The
+function may run again after a conflict, so it must do nothing but use the transaction it is given.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from partywall.backend import Placement
+from partywall.model import Status
+from partywall.names import Slug, TenantId
+
+__all__ = [
+    "AgentProcess",
+    "AuditRecord",
+    "Ledger",
+    "LifecycleRecord",
+    "Operation",
+    "OperationState",
+    "Transaction",
+    "UsageEvent",
+]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class LifecycleRecord:
+    """What the engine itself imposed on a tenant; moments are seconds since the epoch."""
+
+    tenant_id: TenantId
+    slug: Slug
+    status: Status
+    """ACTIVE imposes nothing."""
+    reason: str | None = None
+    suspended_at: float | None = None
+    deleted_at: float | None = None
+    purge_at: float | None = None
+    purged_at: float | None = None
+    """Set once nothing of the tenant is left; the id is never used again."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageEvent:
+    """One acknowledged change of usage that carried an idempotency key."""
+
+    tenant_id: TenantId
+    key: str
+    fingerprint: str
+    """Digest of what was asked for: the same key with another body is a conflict."""
+    period: str
+    at: float
+    result: Mapping[str, int]
+    """The totals that were answered, by metric."""
+
+
+class OperationState(StrEnum):
+    """How far an operation has come."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A step of a tenant's life that must be finished or undone, or a command queued for the running engine."""
+
+    id: str
+    kind: str
+    tenant_id: TenantId | None
+    arguments: Mapping[str, Any]
+    """Plain JSON."""
+    state: OperationState
+    actor: str
+    created_at: float
+    finished_at: float | None = None
+    progress: str = ""
+    result: Any = None
+    error: Mapping[str, Any] | None = None
+    """``code`` and ``message`` of what made it fail."""
+    queued: bool = False
+    """Whether it came from another process, rather than being the journal of a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One change: who did what to whom, when, and what became of it."""
+
+    at: float
+    actor: str
+    """``file``, ``engine``, ``api``, ``user:<id>`` or ``cli:<login>``."""
+    action: str
+    """Such as ``tenant.suspended``."""
+    tenant_id: TenantId | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """Plain JSON; for edits ``changes``: path to ``[before, after]``."""
+    sequence: int = 0
+    """The record's place in the ledger, from 1; given when it is committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentProcess:
+    """A command that runs for a tenant, so that the next engine can stop it if this one is killed."""
+
+    agent_id: str
+    tenant_id: TenantId
+    pid: int
+    started: str
+    """The operating system's own start mark of the process, against reused pids."""
+
+
+class Transaction(ABC):
+    """One consistent state of the ledger, and the changes made to it."""
+
+    @abstractmethod
+    def lifecycle(self, tenant_id: TenantId) -> LifecycleRecord | None:
+        """The tenant's record."""
+
+    @abstractmethod
+    def lifecycles(self) -> Sequence[LifecycleRecord]:
+        """Every record, tombstones included."""
+
+    @abstractmethod
+    def put_lifecycle(self, record: LifecycleRecord) -> None:
+        """Write the tenant's record."""
+
+    @abstractmethod
+    def placement(self, tenant_id: TenantId) -> Placement | None:
+        """Where the tenant's data lives; None before it is provisioned."""
+
+    @abstractmethod
+    def placements(self) -> Sequence[Placement]:
+        """Every placement."""
+
+    @abstractmethod
+    def put_placement(self, placement: Placement) -> None:
+        """Record where the tenant's data lives from now on."""
+
+    @abstractmethod
+    def usage(self, tenant_id: TenantId, period: str) -> Mapping[str, int]:
+        """Totals by metric in a period: a month such as ``2026-11``, or ``""`` for what is not monthly."""
+
+    @abstractmethod
+    def set_usage(self, tenant_id: TenantId, period: str, metric: str, total: int) -> None:
+        """Write one total."""
+
+    @abstractmethod
+    def usage_event(self, tenant_id: TenantId, key: str) -> UsageEvent | None:
+        """The event that was acknowledged under an idempotency key."""
+
+    @abstractmethod
+    def put_usage_event(self, event: UsageEvent) -> None:
+        """Remember an acknowledged event."""
+
+    @abstractmethod
+    def forget_usage_events(self, before: float) -> int:
+        """Drop the events acknowledged before a moment; returns how many."""
+
+    @abstractmethod
+    def forget_tenant(self, tenant_id: TenantId) -> None:
+        """Drop the tenant's usage, events, placement and agents; its lifecycle and audit records stay."""
+
+    @abstractmethod
+    def operation(self, operation_id: str) -> Operation | None:
+        """One operation."""
+
+    @abstractmethod
+    def operations(self, *states: OperationState) -> Sequence[Operation]:
+        """The operations in any of these states, oldest first."""
+
+    @abstractmethod
+    def put_operation(self, operation: Operation) -> None:
+        """Write an operation."""
+
+    @abstractmethod
+    def agents(self) -> Sequence[AgentProcess]:
+        """Every command that was started and not seen to end."""
+
+    @abstractmethod
+    def put_agent(self, agent: AgentProcess) -> None:
+        """Remember a started command."""
+
+    @abstractmethod
+    def forget_agent(self, agent_id: str) -> None:
+        """Drop a command that has ended."""
+
+    @abstractmethod
+    def append_audit(self, record: AuditRecord) -> AuditRecord:
+        """Write a record; returns it with its sequence number."""
+
+    @abstractmethod
+    def audit(
+        self, *, tenant_id: TenantId | None = None, after: int = 0, limit: int = 100, newest: bool = False
+    ) -> Sequence[AuditRecord]:
+        """Records with a higher sequence number, oldest first; ``newest`` takes the last ones instead."""
+
+
+class Ledger(ABC):
+    """The durable store under usage, quotas, lifecycle, placements, operations and audit."""
+
+    @abstractmethod
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run a function in a transaction and commit it durably.
+
+        Raises what the function raises, having written nothing, or LedgerError when the store fails.
+        """
+
+    @abstractmethod
+    def read(self, work: Callable[[Transaction], T]) -> T:
+        """Run a function on one consistent state; it must not write."""
+
+    @abstractmethod
+    def changed(self) -> bool:
+        """Whether another process wrote since the last call; cheap enough to ask many times a second."""
+
+    @abstractmethod
+    def on_audit(self, listener: Callable[[AuditRecord], None]) -> None:
+        """Call the listener with each record after its commit; what it raises is logged."""
+
+    @abstractmethod
+    def scrub(self) -> None:
+        """Make sure that no bytes of forgotten rows are left in the store's files or logs."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Commit what is under way and let go of the store."""

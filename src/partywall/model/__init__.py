@@ -1,0 +1,47 @@
+"""What files declare, as frozen models: plans, tenants, tables, and the engine's settings."""
+
+from partywall.model.plan import (
+    ALL_FEATURES,
+    GIGABYTE,
+    METRICS,
+    Algorithm,
+    Grants,
+    Plan,
+    PlansFile,
+    QuotaLimits,
+    Quotas,
+    RateLimit,
+    Strategy,
+)
+from partywall.model.settings import BackendChoice, EngineConfig, ReloadConfig
+from partywall.model.table import ID, Column, ColumnType, Table, TablesFile
+from partywall.model.tenant import Billing, Owner, Settings, Status, Tenant, TenantSpec, grants_of
+
+__all__ = [
+    "ALL_FEATURES",
+    "GIGABYTE",
+    "ID",
+    "METRICS",
+    "Algorithm",
+    "BackendChoice",
+    "Billing",
+    "Column",
+    "ColumnType",
+    "EngineConfig",
+    "Grants",
+    "Owner",
+    "Plan",
+    "PlansFile",
+    "QuotaLimits",
+    "Quotas",
+    "RateLimit",
+    "ReloadConfig",
+    "Settings",
+    "Status",
+    "Strategy",
+    "Table",
+    "TablesFile",
+    "Tenant",
+    "TenantSpec",
+    "grants_of",
+]

@@ -1,0 +1,183 @@
+"""plans.yaml: what each plan grants, and what it comes to for one tenant."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from partywall.model._base import FileModel
+from partywall.names import Action, PlanName, parse_action, parse_plan
+
+__all__ = [
+    "ALL_FEATURES",
+    "GIGABYTE",
+    "METRICS",
+    "Algorithm",
+    "Grants",
+    "Plan",
+    "PlansFile",
+    "QuotaLimits",
+    "Quotas",
+    "RateLimit",
+    "Strategy",
+]
+
+ALL_FEATURES: Final = "all"
+"""The feature that grants every feature."""
+GIGABYTE: Final = 1_000_000_000
+"""Bytes in one of the gigabytes that plans are written in."""
+
+
+class Strategy(StrEnum):
+    """How a tenant's rows are kept apart from every other tenant's."""
+
+    ROW = "row_level"
+    SCHEMA = "schema_level"
+    DATABASE = "database_level"
+
+
+class Algorithm(StrEnum):
+    """How a rate limit counts."""
+
+    SLIDING_WINDOW = "sliding_window"
+    FIXED_WINDOW = "fixed_window"
+
+
+def _count(value: Any) -> int | Literal["unlimited"]:
+    if value == "unlimited":
+        return "unlimited"
+    if type(value) is not int or not 0 <= value <= 2**53:
+        raise ValueError("expected a whole number from 0 to 2^53, or 'unlimited'")
+    return value
+
+
+def _gigabytes(value: Any) -> int | float | Literal["unlimited"]:
+    if value == "unlimited":
+        return "unlimited"
+    if type(value) not in (int, float) or not math.isfinite(value) or not 0 <= value <= 2**53 / GIGABYTE:
+        raise ValueError("expected a number of gigabytes from 0 to 9 million, or 'unlimited'")
+    return value  # type: ignore[no-any-return]  # narrowed to int or float by the check above
+
+
+def _price(value: Any) -> int | float | Literal["custom"]:
+    if value == "custom":
+        return "custom"
+    if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
+        raise ValueError("expected a price of at least 0, or 'custom'")
+    return value  # type: ignore[no-any-return]  # narrowed to int or float by the check above
+
+
+def _word_or_number(word: str) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"const": word}]})
+
+
+Count = Annotated[int | Literal["unlimited"], BeforeValidator(_count), _word_or_number("unlimited")]
+Gigabytes = Annotated[int | float | Literal["unlimited"], BeforeValidator(_gigabytes), _word_or_number("unlimited")]
+Price = Annotated[int | float | Literal["custom"], BeforeValidator(_price), _word_or_number("custom")]
+
+
+def _strategy(value: Any) -> Strategy:
+    try:
+        return Strategy(value)
+    except ValueError:
+        raise ValueError(f"expected one of {', '.join(Strategy)}") from None
+
+
+StrategyField = Annotated[Strategy, BeforeValidator(_strategy)]
+
+
+class Quotas(FileModel):
+    """The quotas of a plan, or a tenant's overrides of them; None means that the plan's stands."""
+
+    max_users: Count | None = None
+    max_projects: Count | None = None
+    max_tokens_per_month: Count | None = None
+    max_storage_gb: Annotated[Gigabytes | None, Field(alias="maxStorageGB")] = None
+    max_concurrent_agents: Count | None = None
+
+
+class PlanQuotas(Quotas):
+    """A plan names every quota: what is not said would otherwise be guessed."""
+
+    max_users: Count
+    max_projects: Count
+    max_tokens_per_month: Count
+    max_storage_gb: Annotated[Gigabytes, Field(alias="maxStorageGB")]
+    max_concurrent_agents: Count
+
+
+def _algorithm(value: Any) -> Algorithm:
+    try:
+        return Algorithm(value)
+    except ValueError:
+        raise ValueError(f"expected one of {', '.join(Algorithm)}") from None
+
+
+class RateLimit(FileModel):
+    """At most ``max_requests`` in any window of ``window_ms`` milliseconds."""
+
+    max_requests: Annotated[int, Field(ge=0, le=10_000_000)]
+    window_ms: Annotated[int, Field(ge=1, le=31 * 86_400_000)]
+    algorithm: Annotated[Algorithm, BeforeValidator(_algorithm)] = Algorithm.SLIDING_WINDOW
+    per: Literal["tenant", "user"] = "tenant"
+    """Whether all users of a tenant share the window, or each has one."""
+
+
+RateLimits = dict[Annotated[Action, AfterValidator(parse_action)], RateLimit]
+Feature = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\Z", max_length=64)]
+
+
+class Plan(FileModel):
+    """What tenants of one type are granted."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    price: Price
+    quotas: PlanQuotas
+    features: tuple[Feature, ...]
+    rate_limits: Annotated[RateLimits, Field(alias="rate_limits")]
+    isolation: StrategyField = Strategy.ROW
+    retention_days: Annotated[int, Field(ge=0, le=3650)] = 30
+    """Days between a tenant's deletion and the purge of its data."""
+
+
+class PlansFile(FileModel):
+    """The document ``plans.yaml``."""
+
+    plans: Annotated[dict[Annotated[PlanName, AfterValidator(parse_plan)], Plan], Field(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaLimits:
+    """The most a tenant may have of each metric, in whole units (storage in bytes); None is unlimited."""
+
+    users: int | None
+    projects: int | None
+    tokens: int | None
+    storage: int | None
+    agents: int | None
+
+    def __iter__(self) -> Iterator[tuple[str, int | None]]:
+        return ((metric, getattr(self, metric)) for metric in METRICS)
+
+
+METRICS: Final = tuple(field.name for field in fields(QuotaLimits))
+"""The metrics that have quotas, in the order of the plans."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """What one tenant is granted in the end: its plan, overridden by what its own file says."""
+
+    plan: PlanName
+    quotas: QuotaLimits
+    features: frozenset[str]
+    rate_limits: Mapping[Action, RateLimit]
+    isolation: Strategy
+    retention_days: int
+    allowed_models: tuple[str, ...] | None
+    """None admits every model."""

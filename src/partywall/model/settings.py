@@ -1,0 +1,58 @@
+"""engine.yaml: what the engine itself needs to know, read once when it opens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, JsonValue
+
+from partywall.model._base import snake_config
+from partywall.model.plan import StrategyField
+from partywall.model.tenant import Domain
+from partywall.names import Region, parse_region
+
+__all__ = ["BackendChoice", "EngineConfig", "ReloadConfig"]
+
+
+class BackendChoice(BaseModel):
+    """The backend that serves one isolation strategy, and its options."""
+
+    model_config = snake_config
+
+    backend: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*\Z", max_length=64)]
+    ephemeral: bool = False
+    """Must be true for a backend that does not keep rows across a restart; false refuses it."""
+    options: Mapping[str, JsonValue] = {}
+    """What the backend's own documentation names."""
+
+
+def _choice(value: Any) -> Any:
+    return {"backend": value} if isinstance(value, str) else value
+
+
+class ReloadConfig(BaseModel):
+    """How edits of files are noticed."""
+
+    model_config = snake_config
+
+    sweep_seconds: Annotated[float, Field(ge=0.05, le=3600)] = 5.0
+    """Seconds between two looks at every file, for edits that no event told of."""
+    vanish_seconds: Annotated[float, Field(ge=0, le=3600)] = 2.0
+    """Seconds that a file may be missing before its tenant is out of service; its data is kept."""
+
+
+class EngineConfig(BaseModel):
+    """The document ``engine.yaml``; every part has a default."""
+
+    model_config = snake_config
+
+    base_domain: Domain | None = None
+    """Hosts ``<slug>.<base_domain>`` name a tenant; None means that no host does."""
+    backends: Mapping[StrategyField, Annotated[BackendChoice, BeforeValidator(_choice)]] = {}
+    """Which backend serves a strategy; a strategy that is not named is served by the one backend that offers it."""
+    regions: Mapping[Annotated[Region, AfterValidator(parse_region)], str] = {}
+    """The data folder of each region; relative paths start in ``var/`` of the data folder."""
+    durability: Literal["commit", "interval"] = "commit"
+    """``commit`` acknowledges what is on disk; ``interval`` may lose the last moments when the machine fails."""
+    reload: ReloadConfig = ReloadConfig()

@@ -1,0 +1,191 @@
+"""tenants/*.yaml: what a tenant's file declares, and the tenant as the engine shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from partywall.model._base import FileModel, Moment
+from partywall.model.plan import (
+    GIGABYTE,
+    Grants,
+    Plan,
+    PlanQuotas,
+    QuotaLimits,
+    Quotas,
+    RateLimits,
+    Strategy,
+    StrategyField,
+)
+from partywall.names import (
+    PlanName,
+    Region,
+    Slug,
+    TenantId,
+    parse_plan,
+    parse_region,
+    parse_slug,
+    parse_tenant_id,
+)
+
+__all__ = ["Billing", "Owner", "Settings", "Status", "Tenant", "TenantSpec", "grants_of"]
+
+T = TypeVar("T")
+
+
+class Status(StrEnum):
+    """Where a tenant stands, from the least strict to the strictest."""
+
+    ACTIVE = "active"
+    PENDING = "pending"
+    SUSPENDED = "suspended"
+    DELETED = "deleted"
+
+    @property
+    def strictness(self) -> int:
+        """The rank by which the stricter of two statuses is found."""
+        return tuple(Status).index(self)
+
+
+def _status(value: Any) -> Status:
+    try:
+        return Status(value)
+    except ValueError:
+        raise ValueError(f"expected one of {', '.join(Status)}") from None
+
+
+def _email(value: str) -> str:
+    local, _, domain = value.rpartition("@")
+    if not local or "." not in domain.strip(".") or any(c.isspace() or not c.isprintable() for c in value):
+        raise ValueError("expected an e-mail address")
+    return value
+
+
+def _domain(value: str) -> str:
+    labels = value.split(".")
+    legal = len(labels) > 1 and len(value) <= 253 and value == value.lower() and value.isascii()
+    if not legal or not all(0 < len(part) <= 63 and part.replace("-", "a").isalnum() for part in labels):
+        raise ValueError("expected a host name in lower-case ASCII, such as 'app.acme.test'")
+    if any(part[0] == "-" or part[-1] == "-" for part in labels) or labels[-1].isdigit():
+        raise ValueError("expected a host name, not an address or a name with an outer hyphen")
+    return value
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Email = Annotated[str, Field(max_length=254), AfterValidator(_email)]
+Domain = Annotated[str, AfterValidator(_domain)]
+
+
+class Owner(FileModel):
+    """The person who answers for the tenant."""
+
+    user_id: Name
+    email: Email
+    name: Name
+
+
+class Settings(FileModel):
+    """What a tenant chooses for itself."""
+
+    default_model: Name | None = None
+    allowed_models: tuple[Name, ...] | None = None
+    """The models that the tenant's agents may use; None admits every model."""
+    compliance_frameworks: tuple[Name, ...] = ()
+    data_residency: Annotated[Region, AfterValidator(parse_region)] | None = None
+    """The region that the tenant's data may not leave; its folder is named in engine.yaml."""
+
+
+class Billing(FileModel):
+    """Where the tenant's invoices go."""
+
+    stripe_customer_id: Name | None = None
+    subscription_id: Name | None = None
+    billing_email: Email | None = None
+
+
+class TenantSpec(FileModel):
+    """The document ``tenants/<label>.yaml``; what it says overrides the plan. Usage is never in it."""
+
+    id: Annotated[TenantId, AfterValidator(parse_tenant_id)] | None = None
+    """None only in a file made by hand, until the engine writes one back."""
+    name: Name
+    slug: Annotated[Slug, AfterValidator(parse_slug)]
+    type: Annotated[PlanName, AfterValidator(parse_plan)]
+    """The plan."""
+    status: Annotated[Status, BeforeValidator(_status)]
+    created_at: Moment | None = None
+    suspended_at: Moment | None = None
+    suspension_reason: Name | None = None
+    deleted_at: Moment | None = None
+    owner: Owner
+    settings: Settings = Settings()
+    quotas: Quotas = Quotas()
+    billing: Billing | None = None
+    isolation: StrategyField | None = None
+    rate_limits: Annotated[RateLimits, Field(alias="rate_limits", default_factory=dict)]
+    domains: tuple[Domain, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """One tenant as it is in force: its file, its plan and what the engine imposed, together."""
+
+    id: TenantId
+    name: str
+    slug: Slug
+    plan: PlanName
+    status: Status
+    """The stricter of the file's and the engine's."""
+    owner: Owner
+    settings: Settings
+    quotas: QuotaLimits
+    isolation: Strategy
+    """The strategy that holds the tenant's data, or that will when it is provisioned."""
+    billing: Billing | None = None
+    domains: tuple[str, ...] = ()
+    created_at: datetime | None = None
+    suspended_at: datetime | None = None
+    suspension_reason: str | None = None
+    deleted_at: datetime | None = None
+    purge_at: datetime | None = None
+
+
+def _count(limit: int | str) -> int | None:
+    return None if isinstance(limit, str) else limit
+
+
+def _bytes(gigabytes: float | str) -> int | None:
+    return None if isinstance(gigabytes, str) else round(gigabytes * GIGABYTE)
+
+
+def _chosen(override: T | None, granted: T) -> T:
+    return granted if override is None else override
+
+
+def _quotas(plan: PlanQuotas, own: Quotas) -> QuotaLimits:
+    return QuotaLimits(
+        users=_count(_chosen(own.max_users, plan.max_users)),
+        projects=_count(_chosen(own.max_projects, plan.max_projects)),
+        tokens=_count(_chosen(own.max_tokens_per_month, plan.max_tokens_per_month)),
+        storage=_bytes(_chosen(own.max_storage_gb, plan.max_storage_gb)),
+        agents=_count(_chosen(own.max_concurrent_agents, plan.max_concurrent_agents)),
+    )
+
+
+def grants_of(spec: TenantSpec, plans: Mapping[PlanName, Plan]) -> Grants:
+    """What the tenant is granted: its plan, overridden by its own file. KeyError when the plan is not there."""
+    plan = plans[spec.type]
+    return Grants(
+        plan=spec.type,
+        quotas=_quotas(plan.quotas, spec.quotas),
+        features=frozenset(plan.features),
+        rate_limits={**plan.rate_limits, **spec.rate_limits},
+        isolation=spec.isolation or plan.isolation,
+        retention_days=plan.retention_days,
+        allowed_models=spec.settings.allowed_models,
+    )
