@@ -1,0 +1,200 @@
+"""Which tenants there are and where each stands: the files' word and the ledger's, the stricter one in force.
+
+Every room asks here before it does anything for a tenant, on every operation. The answer to
+``require_active`` is one dictionary look-up; it changes the moment a suspension is committed or an edited
+file is in force, and listeners hear of it after that.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, NoReturn
+
+from partywall.catalog import Catalog, CatalogChange
+from partywall.clock import utc
+from partywall.errors import TenantDeleted, TenantNotFound, TenantPending, TenantSuspended
+from partywall.ledger import Ledger, LifecycleRecord
+from partywall.model import Grants, Status, Tenant, TenantSpec
+from partywall.names import PlanName, TenantId, is_tenant_id
+
+__all__ = ["Directory", "DirectoryChange", "stricter"]
+
+_log: Final = logging.getLogger("partywall.directory")
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryChange:
+    """What is different from now on."""
+
+    statuses: Mapping[TenantId, tuple[Status | None, Status | None]]
+    """Tenants whose status in force changed: before and after; None stands for a tenant that is not there."""
+    tenants: frozenset[TenantId] = frozenset()
+    """Tenants whose file changed, so that their grants may have."""
+    plans: frozenset[PlanName] = frozenset()
+    """Plans that changed, so that the grants of every tenant on them did."""
+
+
+def stricter(declared: Status, imposed: Status) -> Status:
+    """The status in force: the stricter of what the file declares and what the engine imposed."""
+    return max(declared, imposed, key=lambda status: status.strictness)
+
+
+class Directory:
+    """The tenants in force. Thread-safe; reading never waits."""
+
+    def __init__(self, catalog: Catalog, ledger: Ledger) -> None:
+        self._catalog = catalog
+        self._listeners: list[Callable[[DirectoryChange], None]] = []
+        self._changing = threading.RLock()
+        self._imposed = {record.tenant_id: record for record in ledger.read(lambda tx: tx.lifecycles())}
+        self._status: dict[TenantId, Status] = {}
+        self._settle(catalog.snapshot.ids())
+        catalog.subscribe(self._on_catalog)
+
+    def ids(self) -> list[TenantId]:
+        """Every tenant that is there, whatever its status."""
+        return list(self._status)
+
+    def status(self, tenant_id: TenantId) -> Status | None:
+        """The status in force; None for a tenant that is not there."""
+        return self._status.get(tenant_id)
+
+    def imposed(self, tenant_id: TenantId) -> LifecycleRecord | None:
+        """What the engine imposed on the tenant, tombstones included."""
+        return self._imposed.get(tenant_id)
+
+    def all_imposed(self) -> list[LifecycleRecord]:
+        """Everything that the engine imposed, tombstones included."""
+        return list(self._imposed.values())
+
+    def require_active(self, tenant_id: str) -> TenantId:
+        """The id itself if its tenant is in service.
+
+        Raises TenantNotFound, TenantPending, TenantSuspended or TenantDeleted otherwise.
+        """
+        if self._status.get(tenant_id) is Status.ACTIVE:  # type: ignore[call-overload]  # a foreign text finds nothing
+            return tenant_id  # type: ignore[return-value]  # only legal ids are keys
+        self._refuse(tenant_id)
+
+    def find(self, reference: str) -> TenantId:
+        """The id of a tenant named by id or slug, whatever its status; TenantNotFound otherwise."""
+        if is_tenant_id(reference):
+            tenant_id: TenantId | None = TenantId(reference)
+        else:
+            spec = self._catalog.snapshot.by_slug(reference)
+            tenant_id = spec.id if spec else None
+        if tenant_id is None or tenant_id not in self._status:
+            raise TenantNotFound("no such tenant")
+        return tenant_id
+
+    def by_domain(self, host: str) -> TenantId | None:
+        """The tenant that declares the host among its own domains."""
+        spec = self._catalog.snapshot.by_domain(host)
+        return spec.id if spec and spec.id in self._status else None
+
+    def spec(self, tenant_id: str) -> TenantSpec:
+        """What the tenant's file declares; TenantNotFound."""
+        spec = self._catalog.snapshot.tenant(TenantId(tenant_id))
+        if spec is None or tenant_id not in self._status:
+            raise TenantNotFound("no such tenant")
+        return spec
+
+    def grants(self, tenant_id: str) -> Grants:
+        """What the tenant is granted: its plan, overridden by its own file; TenantNotFound."""
+        grants = self._catalog.snapshot.grants(TenantId(tenant_id))
+        if grants is None or tenant_id not in self._status:
+            raise TenantNotFound("no such tenant")
+        return grants
+
+    def tenant(self, tenant_id: str) -> Tenant:
+        """The tenant as it is in force; TenantNotFound."""
+        spec, grants = self.spec(tenant_id), self.grants(tenant_id)
+        known = TenantId(tenant_id)
+        imposed = self._imposed.get(known)
+        status = self._status[known]
+        suspended = status in (Status.SUSPENDED, Status.DELETED)
+        return Tenant(
+            id=known,
+            name=spec.name,
+            slug=spec.slug,
+            plan=spec.type,
+            status=status,
+            owner=spec.owner,
+            settings=spec.settings,
+            quotas=grants.quotas,
+            isolation=grants.isolation,
+            billing=spec.billing,
+            domains=spec.domains,
+            created_at=spec.created_at,
+            suspended_at=_moment(imposed and imposed.suspended_at) or spec.suspended_at if suspended else None,
+            suspension_reason=(imposed and imposed.reason) or spec.suspension_reason if suspended else None,
+            deleted_at=_moment(imposed and imposed.deleted_at) or spec.deleted_at if suspended else None,
+            purge_at=_moment(imposed and imposed.purge_at),
+        )
+
+    def impose(self, record: LifecycleRecord) -> None:
+        """Put in force what was just committed to the ledger; listeners have heard of it when this returns."""
+        with self._changing:
+            self._imposed[record.tenant_id] = record
+            self._publish(self._settle([record.tenant_id]), frozenset(), frozenset())
+
+    def subscribe(self, listener: Callable[[DirectoryChange], None]) -> None:
+        """Call the listener after each change, in order, from whichever thread made it; it must not wait."""
+        self._listeners.append(listener)
+
+    def _refuse(self, tenant_id: str) -> NoReturn:
+        match self._status.get(TenantId(tenant_id)):
+            case Status.SUSPENDED:
+                raise TenantSuspended("the tenant is suspended; resume it to go on")
+            case Status.DELETED:
+                raise TenantDeleted("the tenant is deleted; it can be restored until it is purged")
+            case Status.PENDING:
+                raise TenantPending("the tenant is not in service yet")
+            case _:
+                raise TenantNotFound("no such tenant")
+
+    def _on_catalog(self, change: CatalogChange) -> None:
+        with self._changing:
+            self._publish(self._settle(change.tenants), change.tenants, change.plans)
+
+    def _in_force(self, tenant_id: TenantId) -> Status | None:
+        spec = self._catalog.snapshot.tenant(tenant_id)
+        imposed = self._imposed.get(tenant_id)
+        if spec is None or (imposed is not None and imposed.purged_at is not None):
+            return None
+        return stricter(spec.status, imposed.status) if imposed else spec.status
+
+    def _settle(self, tenant_ids: Iterable[TenantId]) -> dict[TenantId, tuple[Status | None, Status | None]]:
+        changed: dict[TenantId, tuple[Status | None, Status | None]] = {}
+        for tenant_id in tenant_ids:
+            before, after = self._status.get(tenant_id), self._in_force(tenant_id)
+            if after is None:
+                self._status.pop(tenant_id, None)
+            else:
+                self._status[tenant_id] = after
+            if before is not after:
+                changed[tenant_id] = (before, after)
+        return changed
+
+    def _publish(
+        self,
+        statuses: Mapping[TenantId, tuple[Status | None, Status | None]],
+        tenants: frozenset[TenantId],
+        plans: frozenset[PlanName],
+    ) -> None:
+        if not (statuses or tenants or plans):
+            return
+        change = DirectoryChange(statuses, tenants, plans)
+        for listener in tuple(self._listeners):
+            try:
+                listener(change)
+            except Exception:
+                _log.exception("a listener failed on a change of tenants")
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else utc(seconds)
