@@ -1,0 +1,232 @@
+"""The guard: what a caller asks for becomes a checked statement, or a QueryError that says why not.
+
+Tables and columns are found among the declared ones, never spelled into anything; values are checked
+against their column; and a ``tenant_id`` may stand in the data only when it is the scope's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import Any, Final
+
+from partywall.backend import Order, Row, Scan
+from partywall.clock import Clock, utc
+from partywall.errors import ConstraintViolation, QueryError
+from partywall.isolation.values import encode
+from partywall.model import ID, Column, ColumnType, Table
+from partywall.names import TableName, TenantId, new_row_id, parse_row_id
+from partywall.operators import Comparison, Condition, Operator
+
+__all__ = ["Guard", "keys_of"]
+
+_TENANT: Final = "tenant_id"
+_LONGEST_IN: Final = 10_000
+_FOR_JSON: Final = frozenset({Operator.EQ, Operator.NE, Operator.IS_NULL, Operator.NOT_NULL})
+
+
+class Guard:
+    """Checks statements against the declared tables, for any tenant."""
+
+    def __init__(self, tables: Mapping[TableName, Table], clock: Clock) -> None:
+        self._tables = tables
+        self._clock = clock
+
+    def table(self, name: str) -> Table:
+        """The declared table; QueryError."""
+        table = self._tables.get(name) if isinstance(name, str) else None  # type: ignore[call-overload]  # any text may be asked for
+        if table is None:
+            raise QueryError(f"unknown table {_quoted(name)}{_hint(name, self._tables)}")
+        return table  # type: ignore[no-any-return]  # the look-up above is of Table values
+
+    def referencing(self, target: Table) -> list[tuple[Table, str]]:
+        """The tables and columns that may hold ids of the target's rows."""
+        return [
+            (table, column)
+            for table in self._tables.values()
+            for column, name in table.references.items()
+            if name == target.name
+        ]
+
+    def scan(
+        self,
+        tenant_id: TenantId,
+        table: Table,
+        where: Mapping[str, Any] | None,
+        order_by: str | Sequence[str] | None,
+        limit: int | None,
+    ) -> Scan:
+        """The read that was asked for. Rows that tie come in the order of their ids."""
+        if limit is not None and (type(limit) is not int or limit < 0):
+            raise QueryError("limit takes a whole number of at least 0, or None")
+        return Scan(table, self.where(tenant_id, table, where), _orders(table, order_by), limit)
+
+    def where(self, tenant_id: TenantId, table: Table, where: Mapping[str, Any] | None) -> tuple[Condition, ...]:
+        """The conditions that were asked for; all of them must hold."""
+        if where is None:
+            return ()
+        if not isinstance(where, Mapping):
+            raise QueryError("where takes a mapping of columns to values or comparisons")
+        conditions: list[Condition] = []
+        for name, wanted in where.items():
+            if name == _TENANT:
+                _own(tenant_id, wanted)
+                continue
+            kind = _type_of(table, name)
+            for operator, value in _tests(wanted):
+                conditions.append(_condition(table, name, kind, operator, value))
+        return tuple(conditions)
+
+    def new_row(self, tenant_id: TenantId, table: Table, data: Mapping[str, Any]) -> Row:
+        """The whole row that the data describe: with its id, defaults and every column."""
+        given = self._given(tenant_id, table, data)
+        row: Row = {ID: given.pop(ID, None) or new_row_id()}
+        for name, column in table.columns.items():
+            value = given.get(name)
+            if value is None and name not in given:
+                value = self._default(table, name, column)
+            if value is None and column.required:
+                raise QueryError(f"{table.name}.{name} is required")
+            row[name] = value
+        return row
+
+    def new_rows(self, tenant_id: TenantId, table: Table, data: Iterable[Mapping[str, Any]]) -> list[Row]:
+        """Whole rows; keys that collide among themselves are refused before anything is written."""
+        if isinstance(data, Mapping | str | bytes):
+            raise QueryError("insert_many takes a list of rows")
+        rows = [self.new_row(tenant_id, table, item) for item in data]
+        for key in keys_of(table):
+            taken = [values for row in rows if None not in (values := tuple(row[column] for column in key))]
+            if len(set(taken)) != len(taken):
+                raise ConstraintViolation(f"two of the rows have the same {table.name}.{', '.join(key)}")
+        return rows
+
+    def changes(self, tenant_id: TenantId, table: Table, data: Mapping[str, Any]) -> Row:
+        """The columns to set; ``id`` never changes."""
+        given = self._given(tenant_id, table, data)
+        if ID in given:
+            raise QueryError(f"{table.name}.id never changes; insert a new row")
+        if not given:
+            raise QueryError("update needs at least one column")
+        for name, value in given.items():
+            if value is None and table.columns[name].required:  # type: ignore[index]  # checked by _given
+                raise QueryError(f"{table.name}.{name} is required")
+        return given
+
+    def key(self, table: Table, key: Sequence[str] | str | None) -> tuple[str, ...]:
+        """The key by which upsert finds a row: ``id`` or a declared unique key."""
+        columns = (ID,) if key is None else (key,) if isinstance(key, str) else tuple(key)
+        if columns not in keys_of(table):
+            declared = " or ".join(f"({', '.join(each)})" for each in keys_of(table))
+            raise QueryError(f"{table.name} has no key ({', '.join(map(str, columns))}); its keys are {declared}")
+        return columns
+
+    def _given(self, tenant_id: TenantId, table: Table, data: Mapping[str, Any]) -> Row:
+        if not isinstance(data, Mapping):
+            raise QueryError("a row is a mapping of columns to values")
+        given: Row = {}
+        for name, value in data.items():
+            if name == _TENANT:
+                _own(tenant_id, value)
+            elif name == ID:
+                given[ID] = parse_row_id(value)
+            else:
+                kind = _type_of(table, name)
+                _refuse_comparison(name, value)
+                given[name] = None if value is None else encode(kind, value, f"{table.name}.{name}")
+        return given
+
+    def _default(self, table: Table, name: str, column: Column) -> Any:
+        if column.default is None:
+            return None
+        if column.type is ColumnType.TIMESTAMP:
+            return utc(self._clock.now()) if column.default == "now" else _moment(column.default)
+        return encode(column.type, column.default, f"{table.name}.{name}")
+
+
+def keys_of(table: Table) -> list[tuple[str, ...]]:
+    """Every key of the table: ``id`` first, then the declared ones."""
+    return [(ID,), *(tuple(key) for key in table.unique)]
+
+
+def _own(tenant_id: TenantId, value: Any) -> None:
+    if value != tenant_id:
+        raise QueryError("tenant_id is not this scope's; a row belongs to the tenant whose handle writes it")
+
+
+def _type_of(table: Table, name: Any) -> ColumnType:
+    if name == ID:
+        return ColumnType.TEXT
+    column = table.columns.get(name) if isinstance(name, str) else None  # type: ignore[call-overload]  # any text may be asked for
+    if column is None:
+        raise QueryError(f"unknown column {_quoted(name)} of {table.name}{_hint(name, [ID, *table.columns])}")
+    return column.type  # type: ignore[no-any-return]  # the look-up above is of Column values
+
+
+def _tests(wanted: Any) -> Iterable[tuple[Operator, Any]]:
+    if isinstance(wanted, Comparison):
+        return wanted.tests
+    return ((Operator.IS_NULL, None),) if wanted is None else ((Operator.EQ, wanted),)
+
+
+def _condition(table: Table, name: str, kind: ColumnType, operator: Operator, value: Any) -> Condition:
+    place = f"{table.name}.{name}"
+    if kind is ColumnType.JSON and operator not in _FOR_JSON:
+        raise QueryError(f"{place} holds JSON documents, which compare only as equal, unequal or missing")
+    match operator:
+        case Operator.IS_NULL | Operator.NOT_NULL:
+            return Condition(name, operator)
+        case Operator.IN | Operator.NOT_IN:
+            if len(value) > _LONGEST_IN:
+                raise QueryError(f"{place}: a list of more than {_LONGEST_IN:,} values; ask in parts")
+            return Condition(name, operator, tuple(_operand(kind, each, place) for each in value))
+        case Operator.LIKE:
+            if kind is not ColumnType.TEXT or not isinstance(value, str):
+                raise QueryError(f"{place}: like compares a text column with a text pattern")
+            if (len(value) - len(value.rstrip("\\"))) % 2:
+                raise QueryError(f"{place}: the pattern ends in a lone backslash")
+            return Condition(name, operator, encode(kind, value, place))
+        case _:
+            return Condition(name, operator, _operand(kind, value, place))
+
+
+def _operand(kind: ColumnType, value: Any, place: str) -> Any:
+    if value is None:
+        raise QueryError(f"{place}: nothing compares with None; use is_null() or not_null()")
+    _refuse_comparison(place, value)
+    return encode(kind, value, place)
+
+
+def _refuse_comparison(place: str, value: Any) -> None:
+    if isinstance(value, Comparison):
+        raise QueryError(f"{place}: a comparison cannot stand here")
+
+
+def _orders(table: Table, order_by: str | Sequence[str] | None) -> tuple[Order, ...]:
+    names = [order_by] if isinstance(order_by, str) else list(order_by or ())
+    orders: list[Order] = []
+    for name in names:
+        if not isinstance(name, str):
+            raise QueryError("order_by takes column names, each with a leading '-' to descend")
+        column = name.removeprefix("-")
+        if _type_of(table, column) is ColumnType.JSON:
+            raise QueryError(f"{table.name}.{column} holds JSON documents, which have no order")
+        orders.append(Order(column, descending=name.startswith("-")))
+    if all(order.column != ID for order in orders):
+        orders.append(Order(ID))
+    return tuple(orders)
+
+
+def _moment(text: Any) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _quoted(name: Any) -> str:
+    shown = ascii(name)
+    return shown if len(shown) <= 60 else f"{shown[:57]}…"
+
+
+def _hint(name: Any, known: Iterable[str]) -> str:
+    close = get_close_matches(name[:64], list(known), n=1) if isinstance(name, str) else []
+    return f"; did you mean '{close[0]}'?" if close else ""
