@@ -129,7 +129,7 @@ class RateLimit(FileModel):
 
 
 RateLimits = dict[Annotated[Action, AfterValidator(parse_action)], RateLimit]
-Feature = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\Z", max_length=64)]
+Feature = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 
 
 class Plan(FileModel):

@@ -20,7 +20,7 @@ class BackendChoice(BaseModel):
 
     model_config = snake_config
 
-    backend: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*\Z", max_length=64)]
+    backend: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=64)]
     ephemeral: bool = False
     """Must be true for a backend that does not keep rows across a restart; false refuses it."""
     options: Mapping[str, JsonValue] = {}
