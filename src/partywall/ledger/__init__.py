@@ -1,1 +1,27 @@
 """The durable store under usage, quotas, lifecycle, placements, operations and audit."""
+
+from partywall.ledger.contract import (
+    AgentProcess,
+    AuditRecord,
+    Ledger,
+    LifecycleRecord,
+    Operation,
+    OperationState,
+    Transaction,
+    UsageEvent,
+)
+from partywall.ledger.sqlite import Durability, SqliteLedger, open_ledger
+
+__all__ = [
+    "AgentProcess",
+    "AuditRecord",
+    "Durability",
+    "Ledger",
+    "LifecycleRecord",
+    "Operation",
+    "OperationState",
+    "SqliteLedger",
+    "Transaction",
+    "UsageEvent",
+    "open_ledger",
+]

@@ -175,7 +175,7 @@ class Transaction(ABC):
 
     @abstractmethod
     def operations(self, *states: OperationState) -> Sequence[Operation]:
-        """The operations in any of these states, oldest first."""
+        """The operations in any of these states, oldest first; every one when no state is named."""
 
     @abstractmethod
     def put_operation(self, operation: Operation) -> None:

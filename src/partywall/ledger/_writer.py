@@ -1,0 +1,189 @@
+"""Group commit: one thread writes for everybody, and those who wait together share one sync of the disk."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Final, Generic, TypeVar, cast
+
+from partywall.errors import LedgerError
+from partywall.ledger._connection import failure, identity
+from partywall.ledger._transaction import SqliteTransaction
+from partywall.ledger.contract import AuditRecord, Transaction
+
+__all__ = ["Writer"]
+
+T = TypeVar("T")
+
+_BATCH: Final = 256
+"""The most works that share one commit, so that the first of them does not wait for ever."""
+
+
+class _Job(Generic[T]):
+    """One caller's function, and the lock that the caller waits on."""
+
+    __slots__ = ("_context", "_done", "_function", "_result", "error", "outside")
+
+    def __init__(self, function: Callable[[Any], T], *, outside: bool) -> None:
+        # The function runs in the writer's thread and must still know for whom: the caller's context goes along.
+        self._context = copy_context()
+        self._function = function
+        self._result: T | None = None
+        self._done = threading.Lock()
+        self._done.acquire()
+        self.error: BaseException | None = None
+        self.outside = outside
+
+    def run(self, argument: Any) -> None:
+        """Run the function; what it raises, whatever it is, belongs to the caller."""
+        self.error = self._result = None
+        try:
+            self._result = self._context.run(self._function, argument)
+        except BaseException as error:  # noqa: BLE001  # re-raised in the caller; the writer lives on
+            self.error = error
+
+    def wake(self) -> None:
+        self._done.release()
+
+    def outcome(self) -> T:
+        self._done.acquire()
+        error, self.error = self.error, None
+        if error is None:
+            return cast("T", self._result)
+        try:
+            raise error
+        finally:
+            del error  # its traceback holds this frame
+
+
+class _TransactionLost(Exception):
+    """SQLite rolled the whole batch back while one work ran."""
+
+
+class Writer:
+    """The thread that owns the one connection that writes."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, publish: Callable[[Sequence[AuditRecord]], None]
+    ) -> None:
+        self._connection = connection
+        self._path = path
+        self._identity = identity(path)
+        self._publish = publish
+        self._queue: SimpleQueue[_Job[Any] | None] = SimpleQueue()
+        self._admission = threading.Lock()
+        self._closed = False
+        self._draining = False
+        self._thread = threading.Thread(target=self._serve, name="partywall-ledger", daemon=True)
+        self._thread.start()
+
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run the work in a transaction; returns when it is on disk."""
+        return self._submit(_Job(work, outside=False))
+
+    def outside(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a function on the connection between two transactions."""
+        return self._submit(_Job(function, outside=True))
+
+    def close(self) -> None:
+        """Commit what waits, end the thread and close the connection."""
+        self._refuse_own_thread()
+        with self._admission:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+        self._thread.join()
+
+    def _refuse_own_thread(self) -> None:
+        if threading.current_thread() is self._thread:
+            raise LedgerError("a function that writes to the ledger must use its own transaction, not the ledger")
+
+    def _submit(self, job: _Job[T]) -> T:
+        self._refuse_own_thread()
+        with self._admission:
+            if self._closed:
+                raise LedgerError("the ledger is closed")
+            self._queue.put(job)
+        return job.outcome()
+
+    def _serve(self) -> None:
+        while batch := self._next():
+            writes = [job for job in batch if not job.outside]
+            if writes:
+                self._commit(writes)
+            for job in batch:
+                if job.outside:
+                    job.run(self._connection)
+                    job.wake()
+        self._connection.close()
+
+    def _next(self) -> list[_Job[Any]]:
+        batch: list[_Job[Any]] = []
+        while not self._draining and len(batch) < _BATCH:
+            try:
+                job = self._queue.get(block=not batch)
+            except Empty:
+                break
+            if job is None:
+                self._draining = True
+            else:
+                batch.append(job)
+        return batch
+
+    def _commit(self, jobs: Sequence[_Job[Any]]) -> None:
+        try:
+            records = self._together(jobs)
+        except _TransactionLost:
+            self._roll_back()
+            if len(jobs) > 1:
+                # One work filled the disk or broke the store; its neighbours get their chance without it.
+                for job in jobs:
+                    self._commit([job])
+                return
+        except BaseException as error:  # noqa: BLE001  # everybody who waits must be told
+            self._roll_back()
+            for job in jobs:
+                job.error = job.error or _as_ledger_error(error)
+        else:
+            self._publish(records)
+        for job in jobs:
+            job.wake()
+
+    def _together(self, jobs: Sequence[_Job[Any]]) -> list[AuditRecord]:
+        if identity(self._path) != self._identity:
+            raise LedgerError("the ledger's file was replaced while it was open; nothing was written")
+        self._connection.execute("BEGIN IMMEDIATE")
+        records = [record for job in jobs for record in self._attempt(job)]
+        self._connection.execute("COMMIT")
+        return records
+
+    def _attempt(self, job: _Job[Any]) -> Sequence[AuditRecord]:
+        self._connection.execute("SAVEPOINT work")
+        transaction = SqliteTransaction(self._connection, writable=True)
+        job.run(transaction)
+        transaction.end()
+        job.error = job.error or transaction.failure
+        if not self._connection.in_transaction:
+            job.error = job.error or LedgerError("the ledger failed; nothing was written")
+            raise _TransactionLost
+        if job.error is not None:
+            self._connection.execute("ROLLBACK TO work")
+        self._connection.execute("RELEASE work")
+        return () if job.error else transaction.records
+
+    def _roll_back(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            # The next BEGIN fails as well and refuses its batch: the store is down, and stays closed.
+            return
+
+
+def _as_ledger_error(error: BaseException) -> LedgerError:
+    # A new error for each caller: one that several threads raise would collect all of their tracebacks.
+    return LedgerError(str(error)) if isinstance(error, LedgerError) else failure(error)
