@@ -12,11 +12,11 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NoReturn
+from typing import Final
 
 from partywall.catalog import Catalog, CatalogChange
 from partywall.clock import utc
-from partywall.errors import TenantDeleted, TenantNotFound, TenantPending, TenantSuspended
+from partywall.errors import BackendError, PartywallError, TenantDeleted, TenantNotFound, TenantPending, TenantSuspended
 from partywall.ledger import Ledger, LifecycleRecord
 from partywall.model import Grants, Status, Tenant, TenantSpec
 from partywall.names import PlanName, TenantId, is_tenant_id
@@ -50,6 +50,7 @@ class Directory:
         self._catalog = catalog
         self._listeners: list[Callable[[DirectoryChange], None]] = []
         self._changing = threading.RLock()
+        self._closed = False
         self._imposed = {record.tenant_id: record for record in ledger.read(lambda tx: tx.lifecycles())}
         self._status: dict[TenantId, Status] = {}
         self._settle(catalog.snapshot.ids())
@@ -78,7 +79,7 @@ class Directory:
         """
         if self._status.get(tenant_id) is Status.ACTIVE:  # type: ignore[call-overload]  # a foreign text finds nothing
             return tenant_id  # type: ignore[return-value]  # only legal ids are keys
-        self._refuse(tenant_id)
+        raise self._refusal(tenant_id)
 
     def find(self, reference: str) -> TenantId:
         """The id of a tenant named by id or slug, whatever its status; TenantNotFound otherwise."""
@@ -114,9 +115,9 @@ class Directory:
         """The tenant as it is in force; TenantNotFound."""
         spec, grants = self.spec(tenant_id), self.grants(tenant_id)
         known = TenantId(tenant_id)
-        imposed = self._imposed.get(known)
+        imposed = self._imposed.get(known) or LifecycleRecord(known, spec.slug, Status.ACTIVE)
         status = self._status[known]
-        suspended = status in (Status.SUSPENDED, Status.DELETED)
+        out = status in (Status.SUSPENDED, Status.DELETED)
         return Tenant(
             id=known,
             name=spec.name,
@@ -130,10 +131,10 @@ class Directory:
             billing=spec.billing,
             domains=spec.domains,
             created_at=spec.created_at,
-            suspended_at=_moment(imposed and imposed.suspended_at) or spec.suspended_at if suspended else None,
-            suspension_reason=(imposed and imposed.reason) or spec.suspension_reason if suspended else None,
-            deleted_at=_moment(imposed and imposed.deleted_at) or spec.deleted_at if suspended else None,
-            purge_at=_moment(imposed and imposed.purge_at),
+            suspended_at=_moment(imposed.suspended_at) or spec.suspended_at if out else None,
+            suspension_reason=imposed.reason or spec.suspension_reason if out else None,
+            deleted_at=_moment(imposed.deleted_at) or spec.deleted_at if out else None,
+            purge_at=_moment(imposed.purge_at),
         )
 
     def impose(self, record: LifecycleRecord) -> None:
@@ -146,19 +147,29 @@ class Directory:
         """Call the listener after each change, in order, from whichever thread made it; it must not wait."""
         self._listeners.append(listener)
 
-    def _refuse(self, tenant_id: str) -> NoReturn:
+    def close(self) -> None:
+        """Refuse everything from now on: the engine is closing."""
+        with self._changing:
+            self._closed = True
+            self._status = {}
+
+    def _refusal(self, tenant_id: str) -> PartywallError:
+        if self._closed:
+            return BackendError("the engine is closed")
         match self._status.get(TenantId(tenant_id)):
             case Status.SUSPENDED:
-                raise TenantSuspended("the tenant is suspended; resume it to go on")
+                return TenantSuspended("the tenant is suspended; resume it to go on")
             case Status.DELETED:
-                raise TenantDeleted("the tenant is deleted; it can be restored until it is purged")
+                return TenantDeleted("the tenant is deleted; it can be restored until it is purged")
             case Status.PENDING:
-                raise TenantPending("the tenant is not in service yet")
+                return TenantPending("the tenant is not in service yet")
             case _:
-                raise TenantNotFound("no such tenant")
+                return TenantNotFound("no such tenant")
 
     def _on_catalog(self, change: CatalogChange) -> None:
         with self._changing:
+            if self._closed:
+                return
             self._publish(self._settle(change.tenants), change.tenants, change.plans)
 
     def _in_force(self, tenant_id: TenantId) -> Status | None:
@@ -192,7 +203,7 @@ class Directory:
         for listener in tuple(self._listeners):
             try:
                 listener(change)
-            except Exception:
+            except Exception:  # noqa: BLE001  # one listener must not keep a change from the others
                 _log.exception("a listener failed on a change of tenants")
 
 

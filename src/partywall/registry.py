@@ -123,7 +123,8 @@ class Registry:
     def _announced(self, plugin: object) -> Iterable[BackendSpec]:
         for implementation in self._manager.hook.partywall_backends.get_hookimpls():
             if implementation.plugin is plugin:
-                return list(implementation.function())
+                announced: list[BackendSpec] = list(implementation.function())  # type: ignore[call-overload]  # pluggy types it as object
+                return announced
         return []
 
     def _admit(self, found: FoundBackend, entry_point: str) -> None:

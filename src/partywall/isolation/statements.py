@@ -16,7 +16,7 @@ from partywall.clock import Clock, utc
 from partywall.errors import ConstraintViolation, QueryError
 from partywall.isolation.values import encode
 from partywall.model import ID, Column, ColumnType, Table
-from partywall.names import TableName, TenantId, new_row_id, parse_row_id
+from partywall.names import ColumnName, TableName, TenantId, new_row_id, parse_row_id
 from partywall.operators import Comparison, Condition, Operator
 
 __all__ = ["Guard", "keys_of"]
@@ -35,10 +35,10 @@ class Guard:
 
     def table(self, name: str) -> Table:
         """The declared table; QueryError."""
-        table = self._tables.get(name) if isinstance(name, str) else None  # type: ignore[call-overload]  # any text may be asked for
+        table = self._tables.get(TableName(name)) if type(name) is str else None
         if table is None:
             raise QueryError(f"unknown table {_quoted(name)}{_hint(name, self._tables)}")
-        return table  # type: ignore[no-any-return]  # the look-up above is of Table values
+        return table
 
     def referencing(self, target: Table) -> list[tuple[Table, str]]:
         """The tables and columns that may hold ids of the target's rows."""
@@ -158,10 +158,10 @@ def _own(tenant_id: TenantId, value: Any) -> None:
 def _type_of(table: Table, name: Any) -> ColumnType:
     if name == ID:
         return ColumnType.TEXT
-    column = table.columns.get(name) if isinstance(name, str) else None  # type: ignore[call-overload]  # any text may be asked for
+    column = table.columns.get(ColumnName(name)) if type(name) is str else None
     if column is None:
         raise QueryError(f"unknown column {_quoted(name)} of {table.name}{_hint(name, [ID, *table.columns])}")
-    return column.type  # type: ignore[no-any-return]  # the look-up above is of Column values
+    return column.type
 
 
 def _tests(wanted: Any) -> Iterable[tuple[Operator, Any]]:

@@ -1,0 +1,224 @@
+"""The engine: the one object that an orchestrator embeds. Each attribute leads into one room."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from partywall.agents import Agents
+from partywall.audit import AuditLog, acting_as
+from partywall.catalog import Catalog
+from partywall.clock import Clock, SystemClock
+from partywall.context import TenantContext, entered, permissions_of
+from partywall.directory import Directory, DirectoryChange
+from partywall.errors import Problem
+from partywall.folder import DataFolder
+from partywall.housekeeping import Housekeeper
+from partywall.isolation import Guard, Isolation, PendingMove, ScopedQuery, Stores
+from partywall.ledger import AuditRecord, open_ledger
+from partywall.limits import Limiter
+from partywall.model import Plan, Status
+from partywall.names import PlanName, TenantId
+from partywall.quotas import Quotas, Usage
+from partywall.registry import PluginProblem, Registry
+from partywall.tenants import Commands, Features, Journal, Tenants, record_file_edits
+from partywall.web import Authenticate, Gate
+
+if TYPE_CHECKING:
+    from partywall.aio import AsyncEngine
+
+__all__ = ["Engine", "EngineStatus", "open"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """How the engine is doing."""
+
+    generation: int
+    """Counts the snapshots of the files since the engine opened."""
+    digest: str
+    """Of all files in force; equal digests mean equal files."""
+    last_success: float
+    """When files were last read without a new problem, in seconds since the epoch."""
+    tenants: Mapping[Status, int]
+    problems: Sequence[Problem]
+    """What is wrong in files; what was last good is in force instead."""
+    notices: Sequence[Problem]
+    """Edits that take effect at the next start."""
+    plugins: Sequence[PluginProblem]
+    """Plugins that could not be used."""
+    stores: Mapping[str, Mapping[str, str]]
+    """What is wrong with backends, by backend and location."""
+    pending_moves: Sequence[PendingMove]
+    """Tenants whose files wish for another place than the one where their data lives."""
+
+
+def open(  # noqa: A001  # `partywall.open` reads like the built-in on purpose
+    folder: str | os.PathLike[str],
+    *,
+    clock: Clock | None = None,
+    plugins: Sequence[object] = (),
+    watch: bool = True,
+) -> Engine:
+    """Open the engine on a data folder, and own it until ``close`` or the end of the ``with`` block.
+
+    ``plugins`` are offered beside the installed ones; ``watch=False`` reads edited files only on
+    ``engine.catalog.refresh()``. ConfigError: files are wrong, with every place; DataFolderInUse: another
+    process owns the folder; LedgerError: its ledger cannot be used.
+    """
+    return Engine(DataFolder(folder), clock=clock or SystemClock(), plugins=plugins, watch=watch)
+
+
+class Engine:
+    """Many tenants in one process. Made by ``partywall.open``; safe to share between threads."""
+
+    def __init__(self, folder: DataFolder, *, clock: Clock, plugins: Sequence[object], watch: bool) -> None:
+        self.folder = folder
+        self.clock = clock
+        with ExitStack() as opened:
+            folder.own()
+            opened.callback(folder.release)
+            self.registry = Registry(plugins)
+            self.catalog = Catalog(folder.root, clock=clock, watch=watch)
+            opened.callback(self.catalog.close)
+            self._ledger = open_ledger(folder.ledger, durability=self.catalog.config.durability)
+            opened.callback(self._ledger.close)
+            self._ledger.on_audit(self._tell_audit)
+            self.audit = AuditLog(self._ledger, clock)
+            self.directory = Directory(self.catalog, self._ledger)
+            self._open_rooms(opened)
+            self._connect()
+            self._recover()
+            self.catalog.start()
+            self._start_housekeeping(opened)
+            opened.callback(self.directory.close)
+            self._opened = opened.pop_all()
+
+    def _open_rooms(self, opened: ExitStack) -> None:
+        guard = Guard(self.catalog.tables, self.clock)
+        stores = Stores(self.registry, self.catalog, self.clock, self.folder.var, self._record_store_event)
+        opened.callback(stores.close)
+        self._stores = stores
+        self.isolation = Isolation(self.directory, self._ledger, self.audit, stores, guard)
+        self.limiter = Limiter(self.directory, self.clock)
+        self.usage = Usage(self._ledger, self.directory, self.clock)
+        self.quotas = Quotas(self._ledger, self.directory, self.clock)
+        self.features = Features(self.directory)
+        self.agents = Agents(self.directory, self._ledger, self.audit, self.limiter, self.clock)
+        opened.callback(self.agents.close)
+        self.quotas.add_gauge("agents", self.agents.count)
+        journal = Journal(self._ledger, self.audit, self.clock)
+        self.tenants = Tenants(self.catalog, self.directory, self.isolation, journal, self._stop_agents)
+        self.commands = Commands(self._ledger, self.clock, self.tenants)
+
+    def _connect(self) -> None:
+        self.directory.subscribe(self.isolation.on_change)
+        self.directory.subscribe(self.agents.on_change)
+        self.directory.subscribe(self._tell_status)
+        self.catalog.subscribe(record_file_edits(self._ledger, self.audit))
+
+    def _recover(self) -> None:
+        with acting_as("engine"):
+            self.agents.reap()
+            self.commands.recover()
+            self.tenants.recover()
+
+    def _start_housekeeping(self, opened: ExitStack) -> None:
+        keeper = Housekeeper(self.clock)
+        keeper.add("queued commands", 0.1, self._run_queued)
+        keeper.add("upkeep of stores", 1.0, self._stores.maintain)
+        keeper.add("due purges", 60.0, self._purge_due)
+        keeper.add("old idempotency keys", 3600.0, self.quotas.forget_old_events)
+        keeper.start()
+        opened.callback(keeper.stop)
+
+    @property
+    def plans(self) -> Mapping[PlanName, Plan]:
+        """The plans in force, by name."""
+        return self.catalog.snapshot.plans
+
+    @property
+    def aio(self) -> AsyncEngine:
+        """The same engine for async code: what can block is awaited there, under the same names."""
+        if self._aio is None:
+            from partywall.aio import AsyncEngine  # noqa: PLC0415  # asyncio is loaded by those who use it
+            from partywall.workers import Workers  # noqa: PLC0415
+
+            workers = Workers()
+            self._opened.callback(workers.close)
+            self._aio = AsyncEngine(self, workers)
+        return self._aio
+
+    _aio: AsyncEngine | None = None
+
+    def query(self, tenant_id: str | None = None) -> ScopedQuery:
+        """A handle to the rows of the named tenant, or of the tenant context's; see ``ScopedQuery``."""
+        return self.isolation.query(tenant_id)
+
+    @contextmanager
+    def tenant_context(
+        self, tenant_id: str, *, user_id: str | None = None, permissions: Iterable[str] = ()
+    ) -> Iterator[TenantContext]:
+        """Work for one tenant within the block; the tenant must be in service."""
+        known = self.directory.require_active(tenant_id)
+        context = TenantContext(known, self.directory.tenant(known), user_id, permissions_of(permissions))
+        with entered(context):
+            yield context
+
+    def gate(self, authenticate: Authenticate) -> Gate:
+        """A request gate: finds the tenant of a request, authenticates, and enters the tenant context."""
+        return Gate(self.directory, authenticate, base_domain=self.catalog.config.base_domain)
+
+    def status(self) -> EngineStatus:
+        """How the engine is doing: files, plugins, stores, tenants."""
+        snapshot = self.catalog.snapshot
+        statuses = [self.directory.status(known) for known in self.directory.ids()]
+        return EngineStatus(
+            generation=snapshot.generation,
+            digest=snapshot.digest,
+            last_success=self.catalog.last_success,
+            tenants={status: statuses.count(status) for status in Status},
+            problems=self.catalog.problems,
+            notices=self.catalog.notices,
+            plugins=tuple(self.registry.problems),
+            stores=self._stores.health(),
+            pending_moves=self.isolation.pending_moves(),
+        )
+
+    def close(self) -> None:
+        """Stop the agents, finish what is under way and give the folder back. Repeating it is no error."""
+        self._opened.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _stop_agents(self, tenant_id: TenantId) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        report = self.agents.stop_tenant(tenant_id)
+        return report.stopped, report.not_stopped
+
+    def _run_queued(self) -> None:
+        if self._ledger.changed():
+            self.commands.run_queued()
+
+    def _purge_due(self) -> None:
+        with acting_as("engine"):
+            self.tenants.purge_due()
+
+    def _record_store_event(self, backend: str, event: str, details: Mapping[str, str]) -> None:
+        with acting_as("engine"):
+            self._ledger.write(
+                lambda tx: self.audit.record(tx, f"backend.{event}", details={"backend": backend, **details})
+            )
+
+    def _tell_status(self, change: DirectoryChange) -> None:
+        for tenant_id, (before, after) in change.statuses.items():
+            self.registry.hook.partywall_status_changed(tenant_id=tenant_id, before=before, after=after)
+
+    def _tell_audit(self, record: AuditRecord) -> None:
+        self.registry.hook.partywall_audit_recorded(record=record)

@@ -1,0 +1,83 @@
+"""The data folder: where things lie in it, and the one engine process that owns it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+from partywall.errors import ConfigError, DataFolderInUse
+
+__all__ = ["DataFolder"]
+
+_LOCK: Final = "engine.lock"
+
+
+class DataFolder:
+    """The paths below one ``orchestrator-data`` folder, and its lock."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root).absolute()
+        self._lock: int | None = None
+
+    @property
+    def tenancy(self) -> Path:
+        """The files that operators edit."""
+        return self.root / "system" / "tenancy"
+
+    @property
+    def var(self) -> Path:
+        """What the engine keeps: ledger, last-good files, tenants' data."""
+        return self.root / "var"
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's file."""
+        return self.var / "ledger.sqlite"
+
+    def require(self) -> None:
+        """Raise ConfigError, saying what to do, unless the folder holds tenancy files."""
+        if not self.tenancy.is_dir():
+            raise ConfigError(f"{self.tenancy} is not a folder; make one with: partywall init {self.root}")
+
+    def own(self) -> None:
+        """Become the one engine of this folder; DataFolderInUse names the pid of the one that is."""
+        self.require()
+        self.var.mkdir(mode=0o700, exist_ok=True)
+        # The descriptor stays open as long as the engine lives: the lock goes with it, also on a kill.
+        lock = os.open(self.var / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = _pid(lock)
+            os.close(lock)
+            raise DataFolderInUse(f"another engine (pid {pid or 'unknown'}) owns {self.root}", pid=pid) from None
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        self._lock = lock
+
+    def owner(self) -> int | None:
+        """The pid of the engine that owns the folder now; None when none does."""
+        try:
+            lock = os.open(self.var / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _pid(lock)
+        finally:
+            os.close(lock)
+        return None
+
+    def release(self) -> None:
+        """Let another engine own the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _pid(lock: int) -> int | None:
+    text = os.pread(lock, 32, 0)
+    return int(text) if text.isdigit() else None

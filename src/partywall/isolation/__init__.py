@@ -1,0 +1,9 @@
+"""The wall: scoped queries, the guard that checks them, and where each tenant's data lives."""
+
+from partywall.isolation.isolation import Isolation, PendingMove
+from partywall.isolation.query import ScopedQuery
+from partywall.isolation.scope import CancelToken, cancel_token
+from partywall.isolation.statements import Guard
+from partywall.isolation.stores import Stores
+
+__all__ = ["CancelToken", "Guard", "Isolation", "PendingMove", "ScopedQuery", "Stores", "cancel_token"]

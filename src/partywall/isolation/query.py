@@ -1,0 +1,164 @@
+"""The scoped query: the one interface to a tenant's rows, the same on every backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+from partywall.backend import Count, Row, Session
+from partywall.errors import QueryError
+from partywall.isolation.execution import Execution
+from partywall.isolation.scope import Scope, Unit
+from partywall.isolation.statements import Guard
+from partywall.isolation.values import decode_rows
+from partywall.names import TenantId, parse_row_id
+
+__all__ = ["ScopedQuery"]
+
+T = TypeVar("T")
+
+_open: ContextVar[tuple[tuple[ScopedQuery, Unit], ...]] = ContextVar("partywall_transactions", default=())
+
+
+class ScopedQuery:
+    """A handle that reaches the rows of one tenant and of nobody else; made by ``engine.query``.
+
+    The handle is bound to its tenant for life, whatever the tenant context is when it is used, and every
+    method raises TenantSuspended, TenantDeleted, TenantPending or TenantNotFound when the tenant is not in
+    service. Threads may share it. Rows are dicts by column name. QueryError: unknown table or column,
+    wrong type, a foreign tenant id; ConstraintViolation: a key or a reference of the tenant's own.
+    """
+
+    def __init__(self, tenant_id: TenantId, guard: Guard, scope: Callable[[], Scope], *, timeout: float) -> None:
+        self._tenant_id = tenant_id
+        self._guard = guard
+        self._scope = scope
+        self._timeout = timeout
+
+    @property
+    def tenant_id(self) -> TenantId:
+        """The tenant whose rows this handle reaches."""
+        return self._tenant_id
+
+    def select(
+        self,
+        table: str,
+        where: Mapping[str, Any] | None = None,
+        *,
+        order_by: str | Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> list[Row]:
+        """The rows that match every entry of ``where``: a column and a value, or a comparison such as ``gt(3)``.
+
+        ``order_by`` takes column names, with a leading ``-`` to descend; rows that tie come by id.
+        """
+        checked = self._guard.table(table)
+        scan = self._guard.scan(self._tenant_id, checked, where, order_by, limit)
+        rows = self._read(lambda session, execution: execution.select(session, scan))
+        return decode_rows(checked, rows)
+
+    def get(self, table: str, row_id: str) -> Row | None:
+        """The tenant's row with this id, or None."""
+        rows = self.select(table, {"id": parse_row_id(row_id)}, limit=1)
+        return rows[0] if rows else None
+
+    def count(self, table: str, where: Mapping[str, Any] | None = None) -> int:
+        """The number of rows that match."""
+        checked = self._guard.table(table)
+        count = Count(checked, self._guard.where(self._tenant_id, checked, where))
+        return self._read(lambda session, execution: execution.count(session, count))
+
+    def insert(self, table: str, data: Mapping[str, Any]) -> Row:
+        """Add one row; returns it whole, with its id and defaults."""
+        return self.insert_many(table, [data])[0]
+
+    def insert_many(self, table: str, rows: Iterable[Mapping[str, Any]]) -> list[Row]:
+        """Add all the rows or none; returns them whole."""
+        checked = self._guard.table(table)
+        complete = self._guard.new_rows(self._tenant_id, checked, rows)
+        if complete:
+            self._write(
+                lambda session, execution: execution.insert(session, checked, complete),
+                several=self._execution.needs_transaction(checked),
+            )
+        return decode_rows(checked, complete)
+
+    def update(self, table: str, row_id: str, changes: Mapping[str, Any]) -> int:
+        """Set columns of the tenant's row with this id; returns 1, or 0 when there is no such row."""
+        checked = self._guard.table(table)
+        known = parse_row_id(row_id)
+        wanted = self._guard.changes(self._tenant_id, checked, changes)
+        return self._write(
+            lambda session, execution: execution.update(session, checked, known, wanted),
+            several=self._execution.needs_transaction(checked),
+        )
+
+    def delete(self, table: str, row_id: str) -> int:
+        """Remove the tenant's row with this id; returns 1, or 0 when there is no such row."""
+        checked = self._guard.table(table)
+        known = parse_row_id(row_id)
+        return self._write(
+            lambda session, execution: execution.delete(session, checked, known),
+            several=self._execution.needs_transaction(checked, deletes=True),
+        )
+
+    def upsert(self, table: str, data: Mapping[str, Any], *, key: str | Sequence[str] | None = None) -> Row:
+        """Add the row, or change the one with the same key: ``id``, or a declared unique key.
+
+        A change touches only the columns that ``data`` names. Returns the row as it is afterwards.
+        """
+        checked = self._guard.table(table)
+        columns = self._guard.key(checked, key)
+        row = self._guard.new_row(self._tenant_id, checked, data)
+        given = {name: row[name] for name in data if name in row}
+        result = self._write(
+            lambda session, execution: execution.upsert(session, checked, row, given, columns), several=True
+        )
+        return decode_rows(checked, [dict(result)])[0]
+
+    @contextmanager
+    def transaction(self) -> Iterator[ScopedQuery]:
+        """All that this handle does in the block, in this thread, is committed together at its end, or not at all.
+
+        An exception rolls back. So does a statement that failed, even if its error is caught: the end of the
+        block then raises BackendError. Transactions do not nest.
+        """
+        if self._unit() is not None:
+            raise QueryError("this handle is in a transaction already; transactions do not nest")
+        with self._scope().unit(writes=True, transactional=True, timeout=self._timeout) as unit:
+            before = _open.get()
+            _open.set((*before, (self, unit)))
+            try:
+                yield self
+            finally:
+                _open.set(before)
+
+    @property
+    def _execution(self) -> Execution:
+        return Execution(self._guard, self._scope())
+
+    def _unit(self) -> Unit | None:
+        for query, unit in reversed(_open.get()):
+            if query is self:
+                return unit
+        return None
+
+    def _read(self, work: Callable[[Session, Execution], T]) -> T:
+        return self._run(work, writes=False, several=False)
+
+    def _write(self, work: Callable[[Session, Execution], T], *, several: bool) -> T:
+        return self._run(work, writes=True, several=several)
+
+    def _run(self, work: Callable[[Session, Execution], T], *, writes: bool, several: bool) -> T:
+        scope = self._scope()
+        execution = Execution(self._guard, scope)
+        unit = self._unit()
+        if unit is not None:
+            return unit.run(lambda session: work(session, execution))
+        with scope.unit(writes=writes, transactional=several, timeout=self._timeout) as unit:
+            return unit.run(lambda session: work(session, execution))
+
+    def __repr__(self) -> str:
+        return f"<ScopedQuery of {self._tenant_id}>"

@@ -1,0 +1,220 @@
+"""One tenant's way to its data, and the work in progress on it.
+
+Every statement runs in a ``Unit``: one session, registered with its tenant's ``Scope`` while it lives, so
+that a suspension can interrupt it, roll it back, and know when nothing is left. A unit commits only if the
+tenant is still in service at that moment. A tenant's writers take turns, which closes the lost updates
+and the racing references that snapshot isolation allows.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NoReturn, TypeVar
+
+from partywall.backend import Backend, Capability, Placement, Session
+from partywall.directory import Directory
+from partywall.errors import BackendError, PartywallError, QueryError
+
+__all__ = ["CancelToken", "Scope", "Unit", "cancel_token"]
+
+T = TypeVar("T")
+
+
+class CancelToken:
+    """Reaches the unit that a call in a worker thread is busy with, for whoever awaits that call."""
+
+    def __init__(self) -> None:
+        self._unit: Unit | None = None
+        self.cancelled = False
+
+    def attach(self, unit: Unit) -> None:
+        """Name the unit that is at work now."""
+        self._unit = unit
+        if self.cancelled:
+            unit.cancel()
+
+    def cancel(self) -> None:
+        """Interrupt the unit: what it wrote is rolled back, unless its commit has begun."""
+        self.cancelled = True
+        unit = self._unit
+        if unit is not None:
+            unit.cancel()
+
+
+cancel_token: ContextVar[CancelToken | None] = ContextVar("partywall_cancel", default=None)
+"""Set around a call by whoever may want to cancel it from another thread."""
+
+
+class Unit:
+    """One transaction or one statement in progress; used by one thread at a time."""
+
+    def __init__(self, scope: Scope, session: Session, *, writes: bool, transactional: bool) -> None:
+        self._scope = scope
+        self._session = session
+        self._writes = writes
+        self._transactional = transactional
+        self._busy = threading.Lock()
+        self._committing = False
+        self._failed = False
+        self._cancelled = False
+        self._closed = False
+        self.owner = threading.get_ident()
+
+    def run(self, work: Callable[[Session], T]) -> T:
+        """Run statements on the session; a failure spoils the whole unit."""
+        self._scope.require_active()
+        with self._busy:
+            self._require_usable()
+            try:
+                result = work(self._session)
+            except QueryError:
+                self._failed = self._transactional
+                raise
+            except PartywallError:
+                self._failed = True
+                raise
+            except Exception as error:
+                self._failed = True
+                self._scope.require_active()
+                raise BackendError("the store could not carry out the statement; nothing was written") from error
+            if self._cancelled and not self._writes:
+                self._refuse_cancelled()
+            return result
+
+    def finish(self) -> None:
+        """Commit, if the tenant is still in service and nothing failed; otherwise raise, with nothing written."""
+        with self._busy:
+            self._require_usable()
+            if not self._transactional:
+                return
+            self._committing = True
+            try:
+                self._scope.require_active()
+                self._session.commit()
+            except PartywallError:
+                raise
+            except Exception as error:
+                raise BackendError("the store could not commit; nothing was written") from error
+            finally:
+                self._committing = False
+
+    def abandon(self) -> None:
+        """Close the session; whatever is not committed is rolled back."""
+        with self._busy:
+            self._close()
+
+    def cancel(self) -> None:
+        """Stop the unit from another thread: interrupt what runs, and roll back as soon as it stands still."""
+        if self._committing:
+            return
+        self._cancelled = True
+        if self._scope.interrupts:
+            self._session.interrupt()
+        if self._busy.acquire(timeout=1.0):
+            try:
+                self._close()
+            finally:
+                self._busy.release()
+
+    def _require_usable(self) -> None:
+        if threading.get_ident() != self.owner:
+            raise QueryError("a transaction belongs to the thread that began it; begin another one here")
+        if self._cancelled or self._closed:
+            self._refuse_cancelled()
+        if self._failed:
+            raise BackendError("an earlier statement of this transaction failed; nothing of it is written")
+
+    def _refuse_cancelled(self) -> NoReturn:
+        self._scope.require_active()
+        raise BackendError("the statement was interrupted; nothing was written")
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._session.close()
+            self._scope.forget(self)
+
+
+class Scope:
+    """One tenant's placement, its open backend, and its work in progress."""
+
+    def __init__(
+        self, directory: Directory, placement: Placement, backend: Backend, capabilities: frozenset[Capability]
+    ) -> None:
+        self._directory = directory
+        self._backend = backend
+        self._writing = threading.Lock()
+        self._units: set[Unit] = set()
+        self._idle = threading.Condition()
+        self.placement = placement
+        self.filters = Capability.FILTERS in capabilities
+        self.keys = Capability.KEYS in capabilities
+        self.interrupts = Capability.INTERRUPTS in capabilities
+
+    def require_active(self) -> None:
+        """Raise the tenant's own refusal unless it is in service."""
+        self._directory.require_active(self.placement.tenant_id)
+
+    @contextmanager
+    def unit(self, *, writes: bool, transactional: bool, timeout: float) -> Iterator[Unit]:
+        """A unit of work, committed at the end of the block; an exception rolls it back.
+
+        A writer waits at most ``timeout`` seconds for the tenant's other writers, then BackendError.
+        """
+        self.require_active()
+        if writes and not self._writing.acquire(timeout=timeout):
+            raise BackendError(f"another transaction of this tenant has held the write lock for {timeout:g} s")
+        try:
+            unit = self._begin(writes=writes, transactional=transactional)
+            try:
+                yield unit
+                unit.finish()
+            finally:
+                unit.abandon()
+        finally:
+            if writes:
+                self._writing.release()
+
+    def cancel(self) -> None:
+        """Stop all work in progress without waiting for it; for a tenant that just left service."""
+        with self._idle:
+            units = tuple(self._units)
+        for unit in units:
+            unit.cancel()
+
+    def settle(self, timeout: float) -> bool:
+        """Wait until no work is in progress; False when some is left after ``timeout`` seconds."""
+        with self._idle:
+            return self._idle.wait_for(lambda: not self._units, timeout)
+
+    def forget(self, unit: Unit) -> None:
+        """The unit's session is closed: it is no longer in progress."""
+        with self._idle:
+            self._units.discard(unit)
+            self._idle.notify_all()
+
+    def _begin(self, *, writes: bool, transactional: bool) -> Unit:
+        try:
+            session = self._backend.session(self.placement)
+        except PartywallError:
+            raise
+        except Exception as error:
+            raise BackendError("the store could not be reached; nothing was written") from error
+        unit = Unit(self, session, writes=writes, transactional=transactional)
+        with self._idle:
+            self._units.add(unit)
+        try:
+            # Asked again now that a suspension would find the unit: it sees one of the two.
+            self.require_active()
+            if transactional:
+                unit.run(lambda bound: bound.begin(read_only=not writes))
+            token = cancel_token.get()
+            if token is not None:
+                token.attach(unit)
+        except BaseException:
+            unit.abandon()
+            raise
+        return unit

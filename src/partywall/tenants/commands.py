@@ -1,0 +1,110 @@
+"""Commands from other processes: queued in the ledger by the command line, done by the engine that owns the folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from partywall.audit import acting_as
+from partywall.clock import Clock
+from partywall.errors import InvalidArgument
+from partywall.ledger import Ledger, Operation, OperationState
+from partywall.model import Tenant
+from partywall.tenants.journal import error_document, new_operation_id
+from partywall.tenants.tenants import Suspension, Tenants
+
+__all__ = ["Commands", "queue_command"]
+
+_log: Final = logging.getLogger("partywall.commands")
+_EXPIRES: Final = 60.0
+"""Seconds after which a queued command is refused: whoever asked has given up waiting."""
+
+
+def queue_command(ledger: Ledger, clock: Clock, name: str, arguments: Mapping[str, Any], *, actor: str) -> str:
+    """Queue a command for the engine that owns the folder; returns the operation's id, to follow it by."""
+    operation = Operation(
+        id=new_operation_id(),
+        kind=name,
+        tenant_id=None,
+        arguments=arguments,
+        state=OperationState.QUEUED,
+        actor=actor,
+        created_at=clock.now(),
+        queued=True,
+    )
+    ledger.write(lambda tx: tx.put_operation(operation))
+    return operation.id
+
+
+class Commands:
+    """What the command line may ask of a running engine, by name."""
+
+    def __init__(self, ledger: Ledger, clock: Clock, tenants: Tenants) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._known: dict[str, Callable[..., Any]] = {
+            "tenants.create": tenants.create,
+            "tenants.update_settings": tenants.update_settings,
+            "tenants.change_plan": tenants.change_plan,
+            "tenants.rename": tenants.rename,
+            "tenants.suspend": tenants.suspend,
+            "tenants.resume": tenants.resume,
+            "tenants.delete": tenants.delete,
+            "tenants.restore": tenants.restore,
+            "tenants.purge": tenants.purge,
+            "tenants.purge_due": tenants.purge_due,
+        }
+
+    def run(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """Do one command; returns plain JSON."""
+        function = self._known.get(name)
+        if function is None:
+            raise InvalidArgument(f"unknown command '{name}'; known are {', '.join(self._known)}")
+        return _plain(function(**arguments))
+
+    def run_queued(self) -> int:
+        """Do what other processes queued since the last call; returns how many commands that were."""
+        queued = self._ledger.read(lambda tx: tx.operations(OperationState.QUEUED))
+        for operation in queued:
+            self._run_one(operation)
+        return len(queued)
+
+    def recover(self) -> None:
+        """Close the commands that a killed engine had begun; what they did is finished by the journal."""
+        running = self._ledger.read(lambda tx: tx.operations(OperationState.RUNNING))
+        for operation in running:
+            if operation.queued:
+                self._close(operation, error={"code": "interrupted", "message": "the engine was stopped meanwhile"})
+
+    def _run_one(self, operation: Operation) -> None:
+        if self._clock.now() - operation.created_at > _EXPIRES:
+            self._close(operation, error={"code": "expired", "message": "no engine took it up in time"})
+            return
+        begun = replace(operation, state=OperationState.RUNNING)
+        self._ledger.write(lambda tx: tx.put_operation(begun))
+        try:
+            with acting_as(operation.actor):
+                result = self.run(operation.kind, operation.arguments)
+        except Exception as error:  # noqa: BLE001  # answered to whoever asked, whatever it is
+            self._close(operation, error=error_document(error))
+        else:
+            self._close(operation, result=result)
+
+    def _close(self, operation: Operation, *, result: Any = None, error: Mapping[str, Any] | None = None) -> None:
+        state = OperationState.DONE if error is None else OperationState.FAILED
+        closed = replace(
+            operation, state=state, finished_at=self._clock.now(), arguments={}, result=result, error=error
+        )
+        self._ledger.write(lambda tx: tx.put_operation(closed))
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Tenant():
+            return {"tenant_id": value.id}
+        case Suspension():
+            return {"tenant_id": value.tenant.id, "stopped": value.stopped, "not_stopped": value.not_stopped}
+        case _:
+            return value

@@ -1,0 +1,330 @@
+"""A tenant's life: created, changed, suspended, resumed, deleted, restored, purged."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from partywall.audit import changes
+from partywall.catalog import Catalog
+from partywall.clock import utc
+from partywall.directory import Directory
+from partywall.errors import ConfigError, InvalidArgument, TenantConflict, TenantNotFound
+from partywall.isolation import Isolation
+from partywall.ledger import LifecycleRecord, Operation
+from partywall.model import Owner, Settings, Status, Strategy, Tenant, TenantSpec
+from partywall.names import TenantId, new_tenant_id, parse_plan, parse_slug
+from partywall.tenants.creation import Creation
+from partywall.tenants.journal import Journal
+from partywall.tenants.purging import Purging
+
+__all__ = ["Suspension", "Tenants"]
+
+_log: Final = logging.getLogger("partywall.tenants")
+_EDIT: Final = "tenant.edit"
+_DAY: Final = 86_400.0
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Suspension:
+    """What a suspension or deletion reached."""
+
+    tenant: Tenant
+    stopped: tuple[str, ...]
+    """The agents that it stopped."""
+    not_stopped: tuple[str, ...]
+    """The agents that would not stop in time; every handle of theirs is refused all the same."""
+
+
+class Tenants:
+    """The tenants of one engine. Each change is in force, durable and audited when the call returns."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        directory: Directory,
+        isolation: Isolation,
+        journal: Journal,
+        stop_agents: Callable[[TenantId], tuple[tuple[str, ...], tuple[str, ...]]],
+    ) -> None:
+        self._catalog = catalog
+        self._directory = directory
+        self._isolation = isolation
+        self._journal = journal
+        self._stop_agents = stop_agents
+        self._changing = threading.RLock()
+        self._creation = Creation(catalog, directory, isolation, journal)
+        self._purging = Purging(catalog, directory, isolation, journal)
+
+    def get(self, tenant_id: str) -> Tenant:
+        """The tenant, whatever its status; TenantNotFound."""
+        return self._directory.tenant(tenant_id)
+
+    def get_by_slug(self, slug: str) -> Tenant:
+        """The tenant that has the slug now; TenantNotFound."""
+        return self._directory.tenant(self._directory.find(parse_slug(slug)))
+
+    def list(self, *, status: Status | str | None = None, plan: str | None = None) -> Sequence[Tenant]:
+        """The tenants, by slug, all or those of a status or a plan."""
+        wanted = None if status is None else Status(status)
+        ids = [known for known in self._directory.ids() if wanted in (None, self._directory.status(known))]
+        tenants = [self._directory.tenant(known) for known in ids]
+        return sorted((each for each in tenants if plan in (None, each.plan)), key=lambda tenant: tenant.slug)
+
+    def create(
+        self,
+        *,
+        name: str,
+        slug: str,
+        plan: str,
+        owner: Owner | Mapping[str, Any],
+        status: Status | str = Status.ACTIVE,
+        settings: Settings | Mapping[str, Any] | None = None,
+        quotas: Mapping[str, Any] | None = None,
+        billing: Mapping[str, Any] | None = None,
+        isolation: Strategy | str | None = None,
+        rate_limits: Mapping[str, Any] | None = None,
+        domains: Sequence[str] = (),
+    ) -> Tenant:
+        """Make a tenant: its file, its place in a store, its records. All of it or nothing.
+
+        InvalidArgument names the field; TenantConflict: the slug or a domain is in use; BackendNotFound: no
+        installed backend offers the isolation that its plan asks for.
+        """
+        given = {
+            "id": new_tenant_id(),
+            "name": name,
+            "slug": slug,
+            "type": plan,
+            "status": status,
+            "created_at": utc(self._journal.clock.now()),
+            "owner": owner,
+            "settings": settings or {},
+            "quotas": quotas or {},
+            "billing": billing,
+            "isolation": isolation,
+            "rate_limits": rate_limits or {},
+            "domains": tuple(domains),
+        }
+        spec = _valid(TenantSpec, given)
+        if spec.status not in (Status.ACTIVE, Status.PENDING):
+            raise InvalidArgument("status: a tenant is created active or pending")
+        with self._changing:
+            return self._creation.create(spec)
+
+    def update_settings(self, tenant_id: str, settings: Mapping[str, Any]) -> Tenant:
+        """Set the named settings and leave the others; None removes one."""
+        before = self._existing(tenant_id).settings
+        after = _valid(Settings, {**before.model_dump(), **_by_field(Settings, settings)})
+        old, new = _document(before), _document(after)
+        edits = {
+            f"settings.{path}": new.get(path)
+            for path in sorted(old.keys() | new.keys())
+            if old.get(path) != new.get(path)
+        }
+        return self._edit(tenant_id, edits, "tenant.settings_changed")
+
+    def change_plan(self, tenant_id: str, plan: str) -> Tenant:
+        """Put the tenant on another plan; its limits and features change at once, its data stays where it is."""
+        name = parse_plan(plan)
+        if name not in self._catalog.snapshot.plans:
+            raise InvalidArgument(
+                f"plan '{name}' is not in plans.yaml; it has {', '.join(self._catalog.snapshot.plans)}"
+            )
+        return self._edit(tenant_id, {"type": name}, "tenant.plan_changed")
+
+    def rename(self, tenant_id: str, *, name: str | None = None, slug: str | None = None) -> Tenant:
+        """Give the tenant another name, slug or both; its id, and all that is stored under it, stays."""
+        edits: dict[str, Any] = {}
+        if name is not None:
+            edits["name"] = name
+        if slug is not None:
+            edits["slug"] = parse_slug(slug)
+            holder = self._catalog.snapshot.by_slug(edits["slug"])
+            if holder is not None and holder.id != tenant_id:
+                raise TenantConflict(f"slug '{slug}' is in use")
+        return self._edit(tenant_id, edits, "tenant.renamed")
+
+    def suspend(self, tenant_id: str, *, reason: str) -> Suspension:
+        """Take the tenant out of service: refused at once, agents stopped, transactions rolled back.
+
+        In force before this returns, whether or not its file can be written.
+        """
+        reason = _reason(reason)
+        with self._changing:
+            _, record = self._changeable(tenant_id)
+            if record.status is Status.SUSPENDED:
+                raise TenantConflict("the tenant is suspended already")
+            now = self._journal.clock.now()
+            imposed = replace(record, status=Status.SUSPENDED, reason=reason, suspended_at=now)
+            return self._out_of_service(
+                imposed,
+                "tenant.suspended",
+                {"reason": reason},
+                {"status": Status.SUSPENDED.value, "suspendedAt": _text(now), "suspensionReason": reason},
+            )
+
+    def resume(self, tenant_id: str) -> Tenant:
+        """Put a suspended or pending tenant in service: lifts what was imposed, then what its file says.
+
+        ConfigError when the file cannot be written: the tenant stays out of service until its file says active.
+        """
+        with self._changing:
+            known, record = self._changeable(tenant_id)
+            if self._directory.status(known) is Status.ACTIVE:
+                raise TenantConflict("the tenant is in service already")
+            imposed = replace(record, status=Status.ACTIVE, reason=None, suspended_at=None)
+            self._journal.impose(imposed, "tenant.resumed", {})
+            self._directory.impose(imposed)
+            self._catalog.edit_tenant(known, {"status": "active", "suspendedAt": None, "suspensionReason": None})
+            return self._directory.tenant(known)
+
+    def delete(self, tenant_id: str) -> Suspension:
+        """Delete the tenant softly: out of service at once, its data kept until ``tenant.purge_at``."""
+        with self._changing:
+            known, record = self._changeable(tenant_id)
+            now = self._journal.clock.now()
+            purge_at = now + self._directory.grants(known).retention_days * _DAY
+            imposed = replace(record, status=Status.DELETED, deleted_at=now, purge_at=purge_at)
+            return self._out_of_service(
+                imposed,
+                "tenant.deleted",
+                {"purgeAt": _text(purge_at)},
+                {"status": Status.DELETED.value, "deletedAt": _text(now)},
+            )
+
+    def restore(self, tenant_id: str) -> Tenant:
+        """Undo a deletion before the purge; the tenant is as it was, suspended if it was suspended."""
+        with self._changing:
+            known = self._directory.find(tenant_id)
+            record = self._directory.imposed(known)
+            if self._directory.status(known) is not Status.DELETED:
+                raise TenantConflict("the tenant is not deleted")
+            self._purging.require_not_begun(known)
+            before = record or LifecycleRecord(known, self._directory.spec(known).slug, Status.ACTIVE)
+            back = Status.SUSPENDED if before.suspended_at is not None else Status.ACTIVE
+            imposed = replace(before, status=back, deleted_at=None, purge_at=None)
+            self._journal.impose(imposed, "tenant.restored", {})
+            self._directory.impose(imposed)
+            self._catalog.edit_tenant(known, {"status": back.value, "deletedAt": None})
+            return self._directory.tenant(known)
+
+    def purge(self, tenant_id: str, *, before_due: bool = False) -> None:
+        """Destroy all that is left of a deleted tenant, down to its bytes on disk; only audit records remain.
+
+        TenantConflict: it is not deleted, or its retention is not over and ``before_due`` is not set.
+        """
+        with self._changing:
+            self._purging.purge(self._directory.find(tenant_id), before_due=before_due)
+
+    def purge_due(self) -> Sequence[TenantId]:
+        """Purge every deleted tenant whose retention is over; returns their ids."""
+        now = self._journal.clock.now()
+        due = [
+            record.tenant_id
+            for record in self._directory.all_imposed()
+            if record.purged_at is None and record.purge_at is not None and record.purge_at <= now
+        ]
+        for tenant_id in due:
+            with self._changing:
+                self._purging.purge(tenant_id, before_due=False)
+        return due
+
+    def recover(self) -> Sequence[Operation]:
+        """Finish or undo what a crash interrupted; called once, when the engine opens. Returns what it took up."""
+        unfinished = self._journal.unfinished()
+        takers = {
+            Creation.KIND: self._creation.recover,
+            Purging.KIND: self._purging.recover,
+            _EDIT: self._recover_edit,
+        }
+        for operation in unfinished:
+            taker = takers.get(operation.kind)
+            if taker is not None:
+                taker(operation)
+        return unfinished
+
+    def _existing(self, tenant_id: str) -> TenantSpec:
+        return self._directory.spec(tenant_id)
+
+    def _changeable(self, tenant_id: str) -> tuple[TenantId, LifecycleRecord]:
+        known = self._directory.find(tenant_id)
+        if self._directory.status(known) is Status.DELETED:
+            raise TenantConflict("the tenant is deleted; restore it first")
+        spec = self._directory.spec(known)
+        return known, self._directory.imposed(known) or LifecycleRecord(known, spec.slug, Status.ACTIVE)
+
+    def _out_of_service(
+        self, imposed: LifecycleRecord, action: str, details: Mapping[str, Any], edits: Mapping[str, Any]
+    ) -> Suspension:
+        self._journal.impose(imposed, action, details)
+        self._directory.impose(imposed)
+        stopped, not_stopped = self._stop_agents(imposed.tenant_id)
+        self._isolation.settle(imposed.tenant_id)
+        try:
+            self._catalog.edit_tenant(imposed.tenant_id, edits)
+        except (ConfigError, TenantConflict, OSError) as error:
+            # The ledger holds already; a source that cannot be written does not weaken it.
+            _log.warning("the file of %s could not be written after %s: %s", imposed.tenant_id, action, error)
+        return Suspension(self._directory.tenant(imposed.tenant_id), stopped, not_stopped)
+
+    def _edit(self, tenant_id: str, edits: Mapping[str, Any], action: str) -> Tenant:
+        with self._changing:
+            known, _ = self._changeable(tenant_id)
+            before = _document(self._directory.spec(known))
+            if edits:
+                operation = self._journal.begin(
+                    _EDIT, known, {"edits": dict(edits), "action": action, "before": before}
+                )
+                with self._journal.undoing(lambda error: self._journal.fail(operation, error)):
+                    self._catalog.edit_tenant(known, edits)
+                self._finish_edit(operation)
+            return self._directory.tenant(known)
+
+    def _finish_edit(self, operation: Operation) -> None:
+        after = _document(self._directory.spec(TenantId(str(operation.tenant_id))))
+        details = {"changes": changes(operation.arguments["before"], after)}
+        self._journal.finish(operation, operation.arguments["action"], details)
+
+    def _recover_edit(self, operation: Operation) -> None:
+        try:
+            self._catalog.edit_tenant(TenantId(str(operation.tenant_id)), operation.arguments["edits"])
+            self._finish_edit(operation)
+        except (ConfigError, TenantConflict, TenantNotFound) as error:
+            self._journal.fail(operation, error)
+
+
+def _valid(model: type[M], given: Mapping[str, Any]) -> M:
+    try:
+        return model.model_validate({name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}" for each in error.errors()
+        ]
+        raise InvalidArgument("; ".join(problems)) from None
+
+
+def _document(model: BaseModel) -> dict[str, Any]:
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+
+
+def _by_field(model: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {field.alias: name for name, field in model.model_fields.items()}
+    return {fields.get(name, name): value for name, value in given.items()}
+
+
+def _reason(reason: str) -> str:
+    if not isinstance(reason, str) or not 0 < len(reason.strip()) <= 200:
+        raise InvalidArgument("reason: a text of 1 to 200 characters")
+    return reason.strip()
+
+
+def _text(seconds: float) -> str:
+    return utc(seconds).isoformat(timespec="seconds").replace("+00:00", "Z")

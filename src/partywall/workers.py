@@ -1,0 +1,114 @@
+"""Worker threads for async code: a call runs in a thread, and cancelling its await reaches into it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, asynccontextmanager
+from contextvars import Context, ContextVar, copy_context
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+
+from partywall.isolation import CancelToken, cancel_token
+
+__all__ = ["Workers"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_lease: ContextVar[dict[int, Lease]] = ContextVar("partywall_lease")
+
+
+class Lease:
+    """One worker thread and one context, kept for one transaction."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="partywall-transaction")
+        self._context = copy_context()
+
+    async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function in this worker."""
+        return await _awaited(self._thread, self._context, partial(function, *args, **kwargs))
+
+    def release(self) -> None:
+        """Give the thread back."""
+        self._thread.shutdown(wait=False)
+
+
+class Workers:
+    """The threads in which blocking calls of async code run."""
+
+    def __init__(self, threads: int = 16) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="partywall-worker")
+
+    async def run(self, owner: object, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function in a thread, under the caller's context.
+
+        Inside a transaction of ``owner`` it is the transaction's own thread. When the await is cancelled the
+        call is interrupted, what it wrote in a transaction is rolled back, and the cancellation goes on once
+        the thread stands still.
+        """
+        lease = _lease.get({}).get(id(owner))
+        if lease is not None:
+            return await lease.run(function, *args, **kwargs)
+        return await _awaited(self._pool, copy_context(), partial(function, *args, **kwargs))
+
+    @asynccontextmanager
+    async def transaction(self, owner: object, manager: AbstractContextManager[Any]) -> AsyncIterator[None]:
+        """Run the block with one worker of its own for ``owner``, inside a blocking context manager."""
+        lease = Lease()
+        try:
+            await lease.run(manager.__enter__)
+            before = _lease.get({})
+            _lease.set({**before, id(owner): lease})
+            try:
+                yield
+            except BaseException as error:
+                await _finished(lease.run(manager.__exit__, type(error), error, error.__traceback__))
+                raise
+            else:
+                await _finished(lease.run(manager.__exit__, None, None, None))
+            finally:
+                _lease.set(before)
+        finally:
+            lease.release()
+
+    def close(self) -> None:
+        """Finish what runs and end the threads."""
+        self._pool.shutdown(wait=True)
+
+
+async def _awaited(pool: ThreadPoolExecutor, context: Context, call: Callable[[], R]) -> R:
+    token = CancelToken()
+    context.run(cancel_token.set, token)
+    running = pool.submit(context.run, call)
+    try:
+        return await asyncio.shield(asyncio.wrap_future(running))
+    except asyncio.CancelledError:
+        if not running.cancel():
+            await _finished(_interrupted(token, running))
+        raise
+
+
+async def _interrupted(token: CancelToken, running: Future[Any]) -> None:
+    await asyncio.to_thread(token.cancel)
+    await asyncio.wait([asyncio.wrap_future(running)])
+    if not running.cancelled():
+        running.exception()
+
+
+async def _finished(work: Any) -> None:
+    """Await something to its end even if the awaiting task is cancelled meanwhile, and cancelled again."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = not task.cancelled()
+        except BaseException:  # noqa: BLE001  # raised by task.result() below
+            break
+    if cancelled:
+        raise asyncio.CancelledError
+    task.result()
