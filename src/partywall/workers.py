@@ -58,20 +58,21 @@ class Workers:
     async def transaction(self, owner: object, manager: AbstractContextManager[Any]) -> AsyncIterator[None]:
         """Run the block with one worker of its own for ``owner``, inside a blocking context manager."""
         lease = Lease()
+        before = _lease.get({})
+        entered: list[bool] = []
         try:
-            await lease.run(manager.__enter__)
-            before = _lease.get({})
+            await lease.run(lambda: entered.append(bool(manager.__enter__()) or True))
             _lease.set({**before, id(owner): lease})
-            try:
-                yield
-            except BaseException as error:
+            yield
+        except BaseException as error:
+            # A cancelled await may have entered all the same; what was entered is left, in the same thread.
+            if entered:
                 await _finished(lease.run(manager.__exit__, type(error), error, error.__traceback__))
-                raise
-            else:
-                await _finished(lease.run(manager.__exit__, None, None, None))
-            finally:
-                _lease.set(before)
+            raise
+        else:
+            await _finished(lease.run(manager.__exit__, None, None, None))
         finally:
+            _lease.set(before)
             lease.release()
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ and the racing references that snapshot isolation allows.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,6 +22,9 @@ from partywall.errors import BackendError, PartywallError, QueryError
 __all__ = ["CancelToken", "Scope", "Unit", "cancel_token"]
 
 T = TypeVar("T")
+
+_SLICE = 0.05
+"""Seconds between two looks, while waiting for a turn, at whether waiting still makes sense."""
 
 
 class CancelToken:
@@ -165,8 +169,8 @@ class Scope:
         A writer waits at most ``timeout`` seconds for the tenant's other writers, then BackendError.
         """
         self.require_active()
-        if writes and not self._writing.acquire(timeout=timeout):
-            raise BackendError(f"another transaction of this tenant has held the write lock for {timeout:g} s")
+        if writes:
+            self._await_turn(timeout)
         try:
             unit = self._begin(writes=writes, transactional=transactional)
             try:
@@ -177,6 +181,16 @@ class Scope:
         finally:
             if writes:
                 self._writing.release()
+
+    def _await_turn(self, timeout: float) -> None:
+        token = cancel_token.get()
+        deadline = time.monotonic() + timeout
+        while not self._writing.acquire(timeout=_SLICE):
+            self.require_active()
+            if token is not None and token.cancelled:
+                raise BackendError("the statement was interrupted; nothing was written")
+            if time.monotonic() >= deadline:
+                raise BackendError(f"another transaction of this tenant has held the write lock for {timeout:g} s")
 
     def cancel(self) -> None:
         """Stop all work in progress without waiting for it; for a tenant that just left service."""

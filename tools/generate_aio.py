@@ -1,0 +1,207 @@
+"""Writes src/partywall/aio.py: the awaitable twin of every room that can block, from the rooms' own signatures.
+
+Without arguments it writes the file; with ``--check`` it exits 1 when the file is not what it would write.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from types import ModuleType
+
+from partywall.agents import Agents
+from partywall.audit import AuditLog
+from partywall.isolation import Isolation, ScopedQuery
+from partywall.quotas import Quotas, Usage
+from partywall.tenants import Tenants
+
+TARGET = Path(__file__).parent.parent / "src" / "partywall" / "aio.py"
+
+HEAD = '''"""The engine for async code: what can block, awaited, under the same names and arguments.
+
+Written by tools/generate_aio.py from the rooms' own signatures; change those and run ``make format``.
+What is in memory (limiter, features, snapshot, tenant context) is called on the engine itself.
+"""
+
+from __future__ import annotations
+
+'''
+
+TRANSACTION = '''
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncScopedQuery]:
+        """All that this handle does in the block is committed together at its end, or not at all.
+
+        The transaction keeps one worker thread. An exception, or a cancelled await, rolls back.
+        """
+        async with self._workers.transaction(self, self._sync.transaction()):
+            yield self
+'''
+
+ENGINE = '''
+class AsyncEngine:
+    """The awaitable face of an engine: ``engine.aio``."""
+
+    def __init__(self, engine: Engine, workers: Workers) -> None:
+        self._engine = engine
+        self._workers = workers
+{rooms}
+    async def query(self, tenant_id: str | None = None) -> AsyncScopedQuery:
+        """A handle to the rows of the named tenant, or of the tenant context's."""
+        return AsyncScopedQuery(self._engine.query(tenant_id), self._workers)
+'''
+
+
+@dataclass(frozen=True)
+class Twin:
+    """One class, the attribute of the engine that it is, and its methods that can block."""
+
+    source: type
+    attribute: str
+    methods: str
+    extra: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of the awaitable class."""
+        return f"Async{self.source.__name__}"
+
+
+TWINS = (
+    Twin(ScopedQuery, "", "select get count insert insert_many update delete upsert", TRANSACTION),
+    Twin(Tenants, "tenants", "create update_settings change_plan rename suspend resume delete restore purge purge_due"),
+    Twin(Quotas, "quotas", "check consume"),
+    Twin(Usage, "usage", "increment totals"),
+    Twin(Isolation, "isolation", "validate_access placement pending_moves"),
+    Twin(Agents, "agents", "spawn stop stop_tenant"),
+    Twin(AuditLog, "audit", "records"),
+)
+
+
+class Imports:
+    """Collects the imports that the copied signatures need."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, set[str]] = defaultdict(set)
+
+    def add(self, module: str, name: str) -> None:
+        """Need a name."""
+        self._names[module].add(name)
+
+    def add_from(self, text: str, source: ModuleType) -> None:
+        """Need every name of an annotation, from where the annotated module has it."""
+        origins = _origins(source)
+        for name in re.findall(r"[A-Za-z_]\w*", text):
+            if name in origins:
+                self.add(origins[name], name)
+
+    def __str__(self) -> str:
+        return "".join(f"from {module} import {', '.join(sorted(names))}\n" for module, names in self._names.items())
+
+
+def _origins(module: ModuleType) -> dict[str, str]:
+    origins: dict[str, str] = {}
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            origins |= {alias.name: node.module for alias in node.names}
+        elif isinstance(node, ast.ClassDef):
+            origins[node.name] = module.__name__
+    return origins
+
+
+def _spelled(signature: inspect.Signature, imports: Imports, source: ModuleType) -> str:
+    parts: list[str] = []
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in parts:
+            parts.append("*")
+        stars = "**" if parameter.kind is parameter.VAR_KEYWORD else ""
+        annotation = "" if parameter.annotation is parameter.empty else f": {parameter.annotation}"
+        default = "" if parameter.default is parameter.empty else f" = {_default(parameter.default)}"
+        imports.add_from(annotation + default, source)
+        parts.append(f"{stars}{parameter.name}{annotation}{default}")
+    imports.add_from(signature.return_annotation, source)
+    return f"({', '.join(parts)}) -> {signature.return_annotation}"
+
+
+def _default(value: object) -> str:
+    return f"{type(value).__name__}.{value.name}" if isinstance(value, Enum) else repr(value)
+
+
+def _forwarded(parameter: inspect.Parameter) -> str:
+    if parameter.kind is parameter.KEYWORD_ONLY:
+        return f"{parameter.name}={parameter.name}"
+    return f"**{parameter.name}" if parameter.kind is parameter.VAR_KEYWORD else parameter.name
+
+
+def _method(owner: type, name: str, imports: Imports) -> str:
+    function = getattr(owner, name)
+    source = sys.modules[owner.__module__]
+    signature = inspect.signature(function)
+    arguments = [_forwarded(parameter) for parameter in list(signature.parameters.values())[1:]]
+    call = ", ".join(["self", f"self._sync.{name}", *arguments])
+    summary = (inspect.getdoc(function) or "").splitlines()[0]
+    return (
+        f"\n    async def {name}{_spelled(signature, imports, source)}:\n"
+        f'        """{summary}"""\n'
+        f"        return await self._workers.run({call})\n"
+    )
+
+
+def _twin(twin: Twin, imports: Imports) -> str:
+    imports.add(twin.source.__module__, twin.source.__name__)
+    body = "".join(_method(twin.source, name, imports) for name in twin.methods.split())
+    return (
+        f"\nclass {twin.name}:\n"
+        f'    """The awaitable twin of ``{twin.source.__name__}``."""\n\n'
+        f"    def __init__(self, sync: {twin.source.__name__}, workers: Workers) -> None:\n"
+        f"        self._sync = sync\n        self._workers = workers\n{body}{twin.extra}\n"
+    )
+
+
+def generate() -> str:
+    """The module's source, formatted."""
+    imports = Imports()
+    imports.add("partywall.workers", "Workers")
+    imports.add("typing", "TYPE_CHECKING")
+    imports.add("collections.abc", "AsyncIterator")
+    imports.add("contextlib", "asynccontextmanager")
+    classes = "".join(_twin(twin, imports) for twin in TWINS)
+    rooms = "".join(
+        f"        self.{twin.attribute} = {twin.name}(engine.{twin.attribute}, workers)\n"
+        for twin in TWINS
+        if twin.attribute
+    )
+    for_types = "\nif TYPE_CHECKING:\n    from partywall.engine import Engine\n"
+    names = sorted(["AsyncEngine", *(twin.name for twin in TWINS)])
+    public = f"\n__all__ = [{', '.join(repr(name) for name in names)}]\n"
+    return _formatted(HEAD + str(imports) + for_types + public + classes + ENGINE.format(rooms=rooms))
+
+
+def _formatted(source: str) -> str:
+    for command in (["check", "--select", "I", "--fix", "--quiet"], ["format", "--quiet"]):
+        ruff = [sys.executable, "-m", "ruff", *command, "--stdin-filename", str(TARGET), "-"]
+        source = subprocess.run(ruff, input=source, capture_output=True, text=True, check=True).stdout  # noqa: S603  # our own linter
+    return source
+
+
+def main() -> int:
+    """Write the file, or with ``--check`` compare it."""
+    wanted = generate()
+    if "--check" not in sys.argv:
+        TARGET.write_text(wanted)
+        return 0
+    if TARGET.read_text() == wanted:
+        return 0
+    print(f"{TARGET.name} is not what its sources say; run: make format")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
