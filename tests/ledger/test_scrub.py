@@ -105,3 +105,10 @@ def test_a_scrub_that_readers_keep_from_its_end_says_so(ledger: SqliteLedger, mo
 
     ledger.read(look)
     ledger.scrub()
+
+
+def test_deleted_bytes_are_overwritten_even_without_a_scrub(ledger: SqliteLedger, path: Path) -> None:
+    ledger.write(lambda tx: tx.put_usage_event(UsageEvent(GONE, "key", TOKEN * 2000, "", 1.0, {})))
+    ledger.write(lambda tx: tx.forget_tenant(GONE))
+    ledger.close()
+    assert files_holding(path, TOKEN) == "[]"
