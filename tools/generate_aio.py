@@ -16,10 +16,11 @@ from enum import Enum
 from pathlib import Path
 from types import ModuleType
 
+from partywall.quotas import Quotas, Usage
+
 from partywall.agents import Agents
 from partywall.audit import AuditLog
 from partywall.isolation import Isolation, ScopedQuery
-from partywall.quotas import Quotas, Usage
 from partywall.tenants import Tenants
 
 TARGET = Path(__file__).parent.parent / "src" / "partywall" / "aio.py"
