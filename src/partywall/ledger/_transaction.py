@@ -266,6 +266,11 @@ class SqliteTransaction(Transaction):
         self.records.append(written)
         return written
 
+    def redact_audit(self, tenant_id: TenantId) -> int:
+        """Empty the details of the tenant's records."""
+        emptied = "UPDATE audit SET details = '{}' WHERE tenant_id = ? AND details <> '{}'"
+        return self._connection.execute(emptied, (tenant_id,)).rowcount
+
     def audit(
         self, *, tenant_id: TenantId | None = None, after: int = 0, limit: int = 100, newest: bool = False
     ) -> Sequence[AuditRecord]:

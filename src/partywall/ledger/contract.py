@@ -198,6 +198,10 @@ class Transaction(ABC):
         """Write a record; returns it with its sequence number."""
 
     @abstractmethod
+    def redact_audit(self, tenant_id: TenantId) -> int:
+        """Empty the details of the tenant's records: who did what and when stays. Returns how many."""
+
+    @abstractmethod
     def audit(
         self, *, tenant_id: TenantId | None = None, after: int = 0, limit: int = 100, newest: bool = False
     ) -> Sequence[AuditRecord]:

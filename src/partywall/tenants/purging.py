@@ -12,7 +12,7 @@ from partywall.errors import TenantConflict
 from partywall.isolation import Isolation
 from partywall.ledger import LifecycleRecord, Operation, OperationState, Transaction
 from partywall.model import Status
-from partywall.names import TenantId
+from partywall.names import Slug, TenantId
 from partywall.tenants.journal import Journal
 
 __all__ = ["Purging"]
@@ -49,7 +49,7 @@ class Purging:
         if record is None:
             raise TenantConflict("the tenant has no record")
         now = self._journal.clock.now()
-        tombstone = replace(record, reason=None, purged_at=now)
+        tombstone = replace(record, slug=Slug("purged"), reason=None, purged_at=now)
         self._journal.finish(operation, "tenant.purged", {}, also=lambda tx: _forget(tx, tombstone))
         self._journal.ledger.scrub()
         self._directory.impose(tombstone)
@@ -67,4 +67,5 @@ class Purging:
 
 def _forget(tx: Transaction, tombstone: LifecycleRecord) -> None:
     tx.forget_tenant(tombstone.tenant_id)
+    tx.redact_audit(tombstone.tenant_id)
     tx.put_lifecycle(tombstone)
