@@ -1,0 +1,252 @@
+"""Places: first come, first served, and nobody pays for another tenant's queue."""
+
+import asyncio
+import threading
+
+import pytest
+
+from partywall.errors import InvalidArgument, PartywallError, QuotaExceeded, RateLimited, TenantSuspended
+from partywall.model import Status
+
+ACME, BETA = "ten_acme", "ten_beta"
+
+
+async def forever():
+    await asyncio.Event().wait()
+
+
+async def value(result=None):
+    return result
+
+
+class Asking(threading.Thread):
+    """Somebody who waits for a place; known to be in the queue once made."""
+
+    def __init__(self, world, tenant=ACME, wait=30.0):
+        super().__init__(daemon=True)
+        self.world, self.tenant, self.wait = world, tenant, wait
+        self.outcome = None
+        queue = world.agents._places._waiting
+        before = len(queue.get(tenant, ()))
+        self.start()
+        bounded = threading.Event()
+        for _ in range(500):
+            if len(queue.get(tenant, ())) > before:
+                return
+            bounded.wait(0.01)
+        raise AssertionError("never came into the queue")
+
+    def run(self):
+        try:
+            self.outcome = self.world.agents.spawn(self.tenant, forever(), wait=self.wait)
+        except PartywallError as error:
+            self.outcome = error
+
+    def ended(self):
+        self.join(5)
+        assert not self.is_alive()
+        return self.outcome
+
+
+def test_a_waiter_gets_the_place_that_becomes_free(world):
+    world.directory.limit(ACME, 1)
+    first = world.agents.spawn(ACME, forever())
+    waiting = Asking(world)
+    first.stop()
+    assert waiting.ended().state == "running"
+    assert world.agents.count(ACME) == 1
+
+
+def test_waiters_are_served_in_order_and_nobody_overtakes_them(world):
+    world.directory.limit(ACME, 1)
+    running = world.agents.spawn(ACME, forever())
+    queue = [Asking(world) for _ in range(3)]
+    for expected in queue:
+        with pytest.raises(QuotaExceeded):
+            world.agents.spawn(ACME, forever())
+        running.stop()
+        running = expected.ended()
+        assert [later.outcome for later in queue if later.is_alive()] == [None] * sum(a.is_alive() for a in queue)
+    assert world.agents.count(ACME) == 1
+
+
+def test_a_wait_that_ends_without_a_place_is_a_quota_error_and_leaves_the_queue(world):
+    world.directory.limit(ACME, 1)
+    world.agents.spawn(ACME, forever()).name  # noqa: B018  # holds the place
+    with pytest.raises(QuotaExceeded):
+        world.agents.spawn(ACME, forever(), wait=0.02)
+    assert world.agents._places.waiting() == []
+
+
+def test_l13_one_tenants_queue_starves_nobody(world):
+    world.directory.limit(ACME, 1)
+    world.directory.limit(BETA, 1)
+    held = world.agents.spawn(ACME, forever())
+    queue = [Asking(world) for _ in range(20)]
+    for _ in range(20):
+        assert world.agents.spawn(BETA, value(1)).result(5) == 1
+    world.directory.put(ACME, Status.SUSPENDED)
+    assert all(isinstance(each.ended(), TenantSuspended) for each in queue)
+    assert held.state in ("running", "stopped")
+
+
+def test_waiters_of_a_suspended_tenant_are_refused_at_once(world):
+    world.directory.limit(ACME, 1)
+    world.agents.spawn(ACME, forever())
+    waiting = Asking(world)
+    world.directory.put(ACME, Status.SUSPENDED)
+    assert isinstance(waiting.ended(), TenantSuspended)
+
+
+def test_close_sends_waiters_away(world):
+    world.directory.limit(ACME, 1)
+    world.agents.spawn(ACME, forever())
+    waiting = Asking(world)
+    world.agents.close()
+    assert "closed" in str(waiting.ended())
+
+
+def test_a_raised_quota_serves_the_queue(world):
+    world.directory.limit(ACME, 1)
+    world.agents.spawn(ACME, forever())
+    waiting = Asking(world)
+    world.directory.limit(ACME, 2)
+    assert waiting.ended().state == "running"
+
+
+def test_a_lowered_quota_stops_nobody_and_admits_nobody(world):
+    world.directory.limit(ACME, 2)
+    running = [world.agents.spawn(ACME, forever()) for _ in range(2)]
+    world.directory.limit(ACME, 1)
+    running[0].stop()
+    with pytest.raises(QuotaExceeded):
+        world.agents.spawn(ACME, forever())
+    assert running[1].state == "running"
+
+
+@pytest.mark.parametrize("wait", [-1, float("nan"), float("inf")])
+def test_a_wait_that_is_no_time_is_refused(agents, wait):
+    with pytest.raises(InvalidArgument):
+        agents.spawn(ACME, forever(), wait=wait)
+
+
+def test_l1_of_many_racers_as_many_win_as_there_are_places(world):
+    world.directory.limit(ACME, 3)
+    go, outcomes = threading.Event(), []
+
+    def race():
+        go.wait(5)
+        try:
+            outcomes.append(world.agents.spawn(ACME, forever()))
+        except QuotaExceeded as error:
+            outcomes.append(error)
+
+    racers = [threading.Thread(target=race) for _ in range(24)]
+    for racer in racers:
+        racer.start()
+    go.set()
+    for racer in racers:
+        racer.join(5)
+    assert sum(not isinstance(outcome, QuotaExceeded) for outcome in outcomes) == 3
+    assert (len(outcomes), world.agents.count(ACME)) == (24, 3)
+
+
+def test_a_rate_refusal_gives_the_place_back_and_closes_the_coroutine(world):
+    world.directory.limit(ACME, 1, agent_spawns=1)
+    world.agents.spawn(ACME, value()).result(5)
+    work = value()
+    with pytest.raises(RateLimited):
+        world.agents.spawn(ACME, work)
+    assert (work.cr_frame, world.agents.count(ACME)) == (None, 0)
+
+
+def test_a_quota_refusal_takes_no_permit(world):
+    world.directory.limit(ACME, 1, agent_spawns=2)
+    running = world.agents.spawn(ACME, forever())
+    for _ in range(5):
+        with pytest.raises(QuotaExceeded):
+            world.agents.spawn(ACME, forever())
+    running.stop()
+    assert world.agents.spawn(ACME, value(1)).result(5) == 1
+
+
+def test_waiting_in_an_event_loop_is_refused_rather_than_stopping_it(world):
+    world.directory.limit(ACME, 1)
+
+    async def main():
+        world.agents.spawn(ACME, forever())
+        with pytest.raises(InvalidArgument):
+            world.agents.spawn(ACME, forever(), wait=30)
+
+    asyncio.run(main())
+    assert world.agents._places.waiting() == []
+
+
+def test_the_awaitable_twin_waits_for_a_place_on_no_thread(world):
+    world.directory.limit(ACME, 1)
+
+    async def main():
+        first = world.agents.spawn(ACME, forever())
+        threads = threading.active_count()
+        waiting = [asyncio.create_task(world.agents.spawn_async(ACME, value(n), wait=30)) for n in range(50)]
+        await asyncio.sleep(0)
+        assert len(world.agents._places._waiting[ACME]) == 50
+        assert threading.active_count() == threads
+        await asyncio.to_thread(first.stop)
+        return [await (await each).wait() for each in waiting]
+
+    assert asyncio.run(main()) == list(range(50))
+    assert world.agents.count(ACME) == 0
+
+
+def test_a_cancelled_or_expired_wait_leaves_no_place_behind(world):
+    world.directory.limit(ACME, 1)
+
+    async def main():
+        first = world.agents.spawn(ACME, forever())
+        waiting = asyncio.create_task(world.agents.spawn_async(ACME, value(), wait=30))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        with pytest.raises(QuotaExceeded):
+            await world.agents.spawn_async(ACME, value(), wait=0.01)
+        assert world.agents._places.waiting() == []
+        await asyncio.to_thread(first.stop)
+        return await (await world.agents.spawn_async(ACME, value("in"))).wait()
+
+    assert asyncio.run(main()) == "in"
+
+
+def test_a_wait_cancelled_just_after_the_place_was_given_gives_it_back(world):
+    world.directory.limit(ACME, 1)
+
+    async def main():
+        first = world.agents.spawn(ACME, forever())
+        waiting = asyncio.create_task(world.agents.spawn_async(ACME, value(), wait=30))
+        await asyncio.sleep(0)
+        stopped = first.stop
+        thread = threading.Thread(target=stopped)
+        thread.start()
+        while world.agents._places.waiting():
+            await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await asyncio.to_thread(thread.join)
+
+    asyncio.run(main())
+    assert world.agents.count(ACME) == 0
+
+
+def test_a_suspension_refuses_awaiting_spawns_at_once(world):
+    world.directory.limit(ACME, 1)
+
+    async def main():
+        world.agents.spawn(ACME, forever())
+        waiting = asyncio.create_task(world.agents.spawn_async(ACME, value(), wait=30))
+        await asyncio.sleep(0)
+        world.directory.put(ACME, Status.SUSPENDED)
+        with pytest.raises(TenantSuspended):
+            await asyncio.wait_for(waiting, 5)
+
+    asyncio.run(main())
