@@ -1,0 +1,51 @@
+"""What quotas ask of the directory, and the check that no suspension or purge can slip past."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from partywall.errors import TenantDeleted, TenantPending, TenantSuspended
+from partywall.ledger import Transaction
+from partywall.model import Grants, Status
+from partywall.names import TenantId
+
+__all__ = ["Tenants", "require_in_service", "require_known"]
+
+
+class Tenants(Protocol):
+    """The part of the directory that is needed here."""
+
+    def require_active(self, tenant_id: str) -> TenantId:
+        """The id itself if its tenant is in service, or the typed refusal."""
+
+    def status(self, tenant_id: TenantId) -> Status | None:
+        """The status in force; None for a tenant that is not there."""
+
+    def grants(self, tenant_id: str) -> Grants:
+        """What the tenant is granted; TenantNotFound."""
+
+
+def require_known(tenants: Tenants, tenant_id: str) -> TenantId:
+    """The id itself if its tenant is there, whatever its status; otherwise the directory's refusal."""
+    known = TenantId(tenant_id)
+    return known if tenants.status(known) is not None else tenants.require_active(tenant_id)
+
+
+def require_in_service(tenants: Tenants, tx: Transaction, tenant_id: str) -> TenantId:
+    """The id itself if its tenant is in service in this very transaction, or the typed refusal.
+
+    The ledger is asked too: a suspension is committed there a moment before the directory says so, and
+    usage that is written after a purge would bring back what was forgotten.
+    """
+    known = tenants.require_active(tenant_id)
+    imposed = tx.lifecycle(known)
+    status = Status.ACTIVE if imposed is None else imposed.status
+    match status:
+        case Status.ACTIVE:
+            return known
+        case Status.PENDING:
+            raise TenantPending("the tenant is not in service yet")
+        case Status.SUSPENDED:
+            raise TenantSuspended("the tenant is suspended; resume it to go on")
+        case Status.DELETED:
+            raise TenantDeleted("the tenant is deleted; it can be restored until it is purged")
