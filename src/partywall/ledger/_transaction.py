@@ -269,7 +269,7 @@ class SqliteTransaction(Transaction):
     def redact_audit(self, tenant_id: TenantId) -> int:
         """Empty the details of the tenant's records."""
         emptied = "UPDATE audit SET details = '{}' WHERE tenant_id = ? AND details <> '{}'"
-        return self._connection.execute(emptied, (tenant_id,)).rowcount
+        return self._write(emptied, tenant_id).rowcount
 
     def audit(
         self, *, tenant_id: TenantId | None = None, after: int = 0, limit: int = 100, newest: bool = False
