@@ -1,0 +1,292 @@
+"""What is in force, and which of the candidates may join it: the checks across files.
+
+``decide`` changes nothing: it says which valid contents can be in force together. A candidate that
+collides is refused and its file's last good version stays; it is tried again whenever something changes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from hashlib import blake2b
+from typing import Final, Literal, TypeAlias
+
+from partywall.catalog.document import Path
+from partywall.catalog.reader import PLANS
+from partywall.catalog.snapshot import CatalogChange, Entry, Plans, Shards, Snapshot
+from partywall.catalog.sources import Candidate
+from partywall.errors import Problem
+from partywall.model import Plan, PlansFile, TenantSpec
+from partywall.names import PlanName, TenantId
+
+__all__ = ["Assembly", "Decision", "TenantCandidate"]
+
+TenantCandidate: TypeAlias = Candidate[TenantSpec]
+PlaceOf: TypeAlias = Callable[[str, Path, str], Problem]
+"""Makes the problem with a message at a path of a file, given by its key."""
+_MODULUS: Final = 1 << 256
+_PLACES: Final[dict[str, Path]] = {"id": ("id",), "slug": ("slug",), "domain": ("domains",)}
+
+
+@dataclass(slots=True)
+class _InForce:
+    spec: TenantSpec
+    mark: int
+
+
+@dataclass(slots=True)
+class Decision:
+    """Which contents will be in force, and why others will not."""
+
+    tenants: dict[str, TenantCandidate | None] = field(default_factory=dict)
+    """By key, only what differs from what is in force; None takes the tenant out."""
+    plans: Candidate[PlansFile] | None = None
+    blocked: dict[str, TenantCandidate] = field(default_factory=dict)
+    blocked_plans: Candidate[PlansFile] | None = None
+    problems: dict[str, list[Problem]] = field(default_factory=dict)
+    conflicts: set[str] = field(default_factory=set)
+    """Those of the blocked that want an id, slug or domain of another."""
+
+
+def _mark(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode(), digest_size=32).digest(), "big")
+
+
+def _mark_of_plans(plans: PlansFile) -> int:
+    return _mark(json.dumps(plans.model_dump(mode="json"), sort_keys=True))
+
+
+def _claims(spec: TenantSpec) -> Iterator[tuple[str, str, Path]]:
+    yield "id", str(spec.id), ("id",)
+    yield "slug", spec.slug, ("slug",)
+    for index, domain in enumerate(spec.domains):
+        yield "domain", domain, ("domains", index)
+
+
+class Assembly:
+    """The state behind the snapshot. Used under the catalog's lock."""
+
+    def __init__(self, plans: Candidate[PlansFile], place_of: PlaceOf) -> None:
+        self._place_of = place_of
+        self._plans_mark = _mark_of_plans(plans.model)
+        self._sum = self._plans_mark
+        self._plans = Plans(plans.model.plans)
+        self._in_force: dict[str, _InForce] = {}
+        self._holders: dict[tuple[str, str], str] = {}
+        self._uses: Counter[PlanName] = Counter()
+        self._blocked: dict[str, TenantCandidate] = {}
+        self._blocked_plans: Candidate[PlansFile] | None = None
+        empty = Shards[Entry]()
+        self.snapshot = Snapshot(1, f"{self._sum:064x}", self._plans, empty, empty, empty)
+
+    @property
+    def keys(self) -> Collection[str]:
+        """The keys of the files whose tenants are in force."""
+        return self._in_force.keys()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a valid content was refused, and may be accepted once others change."""
+        return bool(self._blocked) or self._blocked_plans is not None
+
+    def spec(self, key: str) -> TenantSpec | None:
+        """What is in force of a tenant's file."""
+        found = self._in_force.get(key)
+        return None if found is None else found.spec
+
+    def decide(
+        self,
+        incoming: Mapping[str, TenantCandidate | None],
+        plans: Candidate[PlansFile] | None = None,
+        *,
+        stale: Collection[str] = (),
+        missing: Collection[str] = (),
+    ) -> Decision:
+        """Which of the incoming and waiting contents can be in force together.
+
+        ``stale`` are files whose waiting content was replaced by an invalid one, ``missing`` files that are gone
+        and still in force: whoever declares the id of one of them takes its place.
+        """
+        candidates: dict[str, TenantCandidate | None] = {
+            key: waiting for key, waiting in self._blocked.items() if key not in stale
+        }
+        candidates.update(incoming)
+        plans = plans or (None if PLANS in stale else self._blocked_plans)
+        if plans is None:
+            return self._attempt(candidates, self._plans.plans, missing)
+        decision = self._attempt(candidates, plans.model.plans, missing)
+        in_use = self._used_after(decision) - plans.model.plans.keys()
+        if not in_use:
+            decision.plans = plans
+            return decision
+        decision = self._attempt(candidates, self._plans.plans, missing)
+        decision.blocked_plans = plans
+        decision.problems[PLANS] = [self._in_use(name) for name in sorted(in_use)]
+        return decision
+
+    def _used_after(self, decision: Decision) -> set[PlanName]:
+        uses = self._uses.copy()
+        for key, candidate in decision.tenants.items():
+            before = self.spec(key)
+            if before is not None:
+                uses[before.type] -= 1
+            if candidate is not None:
+                uses[candidate.model.type] += 1
+        return {name for name, count in uses.items() if count > 0}
+
+    def _in_use(self, name: PlanName) -> Problem:
+        keys = sorted(key for key, found in self._in_force.items() if found.spec.type == name)
+        more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+        user = f"{self._at(keys[0], ('type',))}{more}" if keys else "a tenant of the same edit"
+        message = f"the plan '{name}' is gone and in use by {user}; the plans of before stay in force"
+        return self._place_of(PLANS, ("plans",), message)
+
+    def _at(self, key: str, path: Path) -> str:
+        place = self._place_of(key, path, "")
+        return f"{place.file}:{place.line}:{place.column}"
+
+    def _attempt(
+        self,
+        candidates: Mapping[str, TenantCandidate | None],
+        plans: Mapping[PlanName, Plan],
+        missing: Collection[str],
+    ) -> Decision:
+        decision = Decision(dict(sorted(candidates.items())))
+        for key, candidate in list(decision.tenants.items()):
+            problem = None if candidate is None else self._alone(key, candidate.model, plans)
+            if candidate is not None and problem is not None:
+                self._refuse(decision, key, candidate, [problem])
+        leaving = self._replaced(decision, missing)
+        while losers := self._losers(decision, leaving):
+            for key, problems in losers.items():
+                candidate = decision.tenants[key]
+                if candidate is not None:
+                    self._refuse(decision, key, candidate, problems)
+                    decision.conflicts.add(key)
+            leaving = {old: new for old, new in leaving.items() if new in decision.tenants}
+        decision.tenants.update(dict.fromkeys(leaving))
+        return decision
+
+    def _refuse(self, decision: Decision, key: str, candidate: TenantCandidate, problems: list[Problem]) -> None:
+        del decision.tenants[key]
+        decision.blocked[key] = candidate
+        decision.problems[key] = problems
+
+    def _alone(self, key: str, spec: TenantSpec, plans: Mapping[PlanName, Plan]) -> Problem | None:
+        before = self.spec(key)
+        if before is not None and before.id != spec.id:
+            message = (
+                f"the id of a tenant never changes, and this file's is '{before.id}'; use a new file for a new tenant"
+            )
+            return self._place_of(key, ("id",), message)
+        if spec.type not in plans:
+            near = get_close_matches(spec.type, plans, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            return self._place_of(key, ("type",), f"the plan '{spec.type}' is not in {PLANS}{hint}")
+        return None
+
+    def _replaced(self, decision: Decision, missing: Collection[str]) -> dict[str, str]:
+        """Files that are gone, by key, and the file in which their tenant turned up again."""
+        leaving: dict[str, str] = {}
+        for key, candidate in decision.tenants.items():
+            old = None if candidate is None else self._holders.get(("id", str(candidate.model.id)))
+            if old is not None and old != key and old in missing and old not in decision.tenants:
+                leaving[old] = key
+        return leaving
+
+    def _losers(self, decision: Decision, leaving: Collection[str]) -> dict[str, list[Problem]]:
+        taken: dict[tuple[str, str], str] = {}
+        losers: dict[str, list[Problem]] = {}
+        for key, candidate in decision.tenants.items():
+            if candidate is None:
+                continue
+            problems: list[Problem] = []
+            for kind, name, path in _claims(candidate.model):
+                holder = self._standing((kind, name), decision, leaving) or taken.get((kind, name))
+                if holder is not None and holder != key:
+                    message = f"the {kind} '{name}' is taken by {self._at(holder, _PLACES[kind])}"
+                    problems.append(self._place_of(key, path, message))
+            if problems:
+                losers[key] = problems
+            else:
+                taken.update(((kind, name), key) for kind, name, _ in _claims(candidate.model))
+        return losers
+
+    def _standing(self, claim: tuple[str, str], decision: Decision, leaving: Collection[str]) -> str | None:
+        """The file that has the name in force, unless it gives it up."""
+        holder = self._holders.get(claim)
+        if holder is None or holder in leaving:
+            return None
+        if holder not in decision.tenants:
+            return holder
+        candidate = decision.tenants[holder]
+        keeps = candidate is not None and any((kind, name) == claim for kind, name, _ in _claims(candidate.model))
+        return holder if keeps else None
+
+    def commit(self, decision: Decision, source: Literal["file", "engine"], *, step: int = 1) -> CatalogChange | None:
+        """Put the decision in force; None when it changes nothing that anybody can see."""
+        self._blocked = decision.blocked
+        self._blocked_plans = decision.blocked_plans
+        before, after = self._replace(decision)
+        changed_plans = self._replace_plans(decision.plans)
+        if not before and not after and not changed_plans:
+            return None
+        tenants = frozenset(TenantId(str(entry.spec.id)) for entry in [*before, *after])
+        self._plans.forget(tenants)
+        previous = self.snapshot
+        digest = f"{self._sum:064x}"
+        self.snapshot = previous.succeeded_by(previous.generation + step, digest, self._plans, before, after)
+        return CatalogChange(self.snapshot, previous, tenants, changed_plans, source)
+
+    def _replace(self, decision: Decision) -> tuple[list[Entry], list[Entry]]:
+        before: list[Entry] = []
+        after: list[Entry] = []
+        arriving: dict[str, TenantCandidate] = {}
+        for key, candidate in decision.tenants.items():
+            found = self._in_force.get(key)
+            if candidate is not None and found is not None and found.spec == candidate.model:
+                continue
+            if found is not None:
+                before.append(Entry(found.spec, _name(key)))
+                self._leave(key, found)
+            if candidate is not None:
+                after.append(Entry(candidate.model, _name(key)))
+                arriving[key] = candidate
+        for key, candidate in arriving.items():
+            self._join(key, candidate)
+        return before, after
+
+    def _leave(self, key: str, found: _InForce) -> None:
+        del self._in_force[key]
+        self._uses[found.spec.type] -= 1
+        self._sum = (self._sum - found.mark) % _MODULUS
+        for kind, name, _ in _claims(found.spec):
+            self._holders.pop((kind, name), None)
+
+    def _join(self, key: str, candidate: TenantCandidate) -> None:
+        spec = candidate.model
+        mark = _mark(spec.model_dump_json())
+        self._in_force[key] = _InForce(spec, mark)
+        self._uses[spec.type] += 1
+        self._sum = (self._sum + mark) % _MODULUS
+        for kind, name, _ in _claims(spec):
+            self._holders[kind, name] = key
+
+    def _replace_plans(self, candidate: Candidate[PlansFile] | None) -> frozenset[PlanName]:
+        if candidate is None:
+            return frozenset()
+        old, new = self._plans.plans, candidate.model.plans
+        changed = frozenset(name for name in {*old, *new} if old.get(name) != new.get(name))
+        if changed:
+            mark = _mark_of_plans(candidate.model)
+            self._sum = (self._sum - self._plans_mark + mark) % _MODULUS
+            self._plans_mark = mark
+            self._plans = Plans(new)
+        return changed
+
+
+def _name(key: str) -> str:
+    return key.rpartition("/")[2]

@@ -1,0 +1,102 @@
+"""The last good version of each file, kept across restarts. What it loses, the files themselves give again."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+__all__ = ["Cache", "Good"]
+
+_log = logging.getLogger("partywall.catalog")
+_FORMAT: Final = 1
+_SCHEMA: Final = "CREATE TABLE good (key TEXT PRIMARY KEY, digest TEXT NOT NULL, data TEXT NOT NULL) WITHOUT ROWID"
+
+
+@dataclass(frozen=True, slots=True)
+class Good:
+    """A file's content that was in force: the digest of its bytes, and its data as canonical JSON."""
+
+    digest: str
+    data: str
+
+
+class Cache:
+    """``var/catalog.sqlite``. It never raises: a broken file is thrown away, a full disk is logged."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._guarded(self._open)
+
+    def _open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self._path, timeout=2, isolation_level=None, check_same_thread=False)
+        self._connection = connection
+        connection.execute("PRAGMA journal_mode=WAL")
+        # Losing the last moments to a power cut is harmless: the files are read again at the next start.
+        connection.execute("PRAGMA synchronous=NORMAL")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, _FORMAT):
+            raise sqlite3.DatabaseError(f"format {version} is of another release")
+        if version == 0:
+            connection.execute("DROP TABLE IF EXISTS good")
+            connection.execute(_SCHEMA)
+            connection.execute(f"PRAGMA user_version={_FORMAT}")
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except sqlite3.OperationalError as error:
+            _log.warning("the catalog's cache of last good versions was not used: %s", error)
+        except sqlite3.DatabaseError as error:
+            _log.warning("the catalog's cache was broken and is built anew: %s", error)
+            self._rebuild()
+        except OSError as error:
+            _log.warning("the catalog's cache of last good versions cannot be kept: %s", error)
+
+    def _rebuild(self) -> None:
+        self.close()
+        with contextlib.suppress(OSError):
+            for suffix in ("", "-wal", "-shm"):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        with contextlib.suppress(OSError, sqlite3.Error):
+            self._open()
+
+    def all(self) -> dict[str, Good]:
+        """The last good version of each file, by key."""
+        found: dict[str, Good] = {}
+        self._guarded(lambda: found.update(self._rows()))
+        return found
+
+    def _rows(self) -> Iterator[tuple[str, Good]]:
+        if self._connection is not None:
+            for key, digest, data in self._connection.execute("SELECT key, digest, data FROM good"):
+                yield str(key), Good(str(digest), str(data))
+
+    def store(self, changes: Mapping[str, Good | None]) -> None:
+        """Remember these versions; None forgets the file. All or none."""
+        if changes:
+            self._guarded(lambda: self._store(changes.items()))
+
+    def _store(self, changes: Iterable[tuple[str, Good | None]]) -> None:
+        if self._connection is None:
+            return
+        with self._connection as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            for key, good in changes:
+                if good is None:
+                    connection.execute("DELETE FROM good WHERE key = ?", (key,))
+                else:
+                    connection.execute("INSERT OR REPLACE INTO good VALUES (?, ?, ?)", (key, good.digest, good.data))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None

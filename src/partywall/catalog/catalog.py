@@ -1,0 +1,219 @@
+"""The catalog: every file under ``system/tenancy`` as one snapshot, kept up to date, and edited safely."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from partywall.catalog.cache import Cache
+from partywall.catalog.changes import Changes, identify
+from partywall.catalog.document import Document
+from partywall.catalog.reader import Folder, Read, Signature
+from partywall.catalog.reload import Reload
+from partywall.catalog.snapshot import CatalogChange, Snapshot
+from partywall.catalog.watcher import Target, Watcher
+from partywall.clock import Clock, SystemClock
+from partywall.errors import Problem
+from partywall.model import EngineConfig, Table, TenantSpec
+from partywall.names import PlanName, TableName, TenantId
+
+__all__ = ["Catalog"]
+
+_log = logging.getLogger("partywall.catalog")
+_QUIET_SECONDS: Final = 0.05
+_PATIENT_SECONDS: Final = 1.0
+_REFRESH_LOOKS: Final = 20
+
+
+class Catalog:
+    """Opens and reads the folder; ``start`` keeps it up to date, ``refresh`` does so once.
+
+    Raises ConfigError when plans.yaml, tables.yaml or engine.yaml is wrong and no good version of it was
+    ever in force here. A tenant's wrong file is a problem, and its tenant stays as it was, or away.
+    """
+
+    def __init__(self, root: Path, *, clock: Clock | None = None, watch: bool = True) -> None:
+        self._clock = clock or SystemClock()
+        self._lock = threading.RLock()
+        self._listeners: tuple[Callable[[CatalogChange], None], ...] = ()
+        self._undelivered: deque[CatalogChange] = deque()
+        self._delivering = threading.Lock()
+        self._folder = Folder(Path(root))
+        self._cache = Cache(self._folder.var / "catalog.sqlite")
+        try:
+            self._reload = Reload(self._folder, self._clock, self._cache, self._identify)
+        except BaseException:
+            self._cache.close()
+            raise
+        self._changes = Changes(self._reload)
+        self.config: Final[EngineConfig] = self._reload.config
+        """engine.yaml, as it was read at open."""
+        self.tables: Final[Mapping[TableName, Table]] = MappingProxyType(self._reload.tables.tables)
+        """tables.yaml, as it was read at open."""
+        self.snapshot: Snapshot = self._reload.assembly.snapshot
+        """What is in force now. Take it once for a request, and stay with it."""
+        self.problems: tuple[Problem, ...] = ()
+        """What is wrong in the files now; what is in force is not affected."""
+        self.notices: tuple[Problem, ...] = ()
+        """Edits that take effect at the next start."""
+        self.last_success: float | None = None
+        """When every file was last found well, in seconds since the epoch; None before the first time."""
+        self._watch = watch
+        self._watcher: Watcher | None = None
+        self._closed = False
+        self._report()
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Watch the files from now on, unless it was opened with ``watch=False``."""
+        with self._lock:
+            if not self._watch or self._watcher is not None or self._closed:
+                return
+            self._watcher = Watcher(self._folder, self._target(), self.config.reload.sweep_seconds)
+            self._watcher.start()
+
+    def close(self) -> None:
+        """Stop watching. What was in force can still be read."""
+        with self._lock:
+            watcher, self._watcher = self._watcher, None
+            self._closed = True
+        if watcher is not None:
+            watcher.close()  # outside the lock, for which its thread may be waiting
+        with self._lock:
+            self._cache.close()
+
+    def refresh(self) -> Snapshot:
+        """Look at every file now, and return what is then in force.
+
+        A file that was saved within the last 50 ms is waited for; one that never rests is left to the next look.
+        """
+        for _ in range(_REFRESH_LOOKS):
+            if not self._sweep(_QUIET_SECONDS, final=True):
+                break
+            time.sleep(_QUIET_SECONDS / 4)
+        return self.snapshot
+
+    def subscribe(self, listener: Callable[[CatalogChange], None]) -> None:
+        """Call the listener after each publication, in their order and one at a time.
+
+        It is called by the thread that published, or by one that is still telling of an earlier one, and with no
+        lock held. What it raises is logged.
+        """
+        with self._lock:
+            self._listeners = (*self._listeners, listener)
+
+    def create_tenant(self, spec: TenantSpec) -> None:
+        """Write ``tenants/<slug>.yaml``; the tenant is in force when this returns.
+
+        Raises TenantConflict for a taken id, slug or domain, InvalidArgument, or ConfigError for a read-only source.
+        """
+        self._apply(lambda: self._changes.create_tenant(spec))
+
+    def edit_tenant(self, tenant_id: TenantId, changes: Mapping[str, object]) -> None:
+        """Change lines of the tenant's file: dotted path, such as ``settings.defaultModel``, to value; None removes.
+
+        A key that has dots itself is quoted: ``rate_limits."api.calls".maxRequests``. Comments and everything else
+        stay as they are, edits that are saved meanwhile are kept, and the change is in force when this returns.
+        Raises TenantNotFound, TenantConflict, InvalidArgument, or ConfigError for a read-only source or a file that
+        is wrong already.
+        """
+        self._apply(lambda: self._changes.edit_tenant(tenant_id, changes))
+
+    def remove_tenant(self, tenant_id: TenantId) -> None:
+        """Remove the tenant's file; the tenant is out of force when this returns. Its data is not touched."""
+        self._apply(lambda: self._changes.remove_tenant(tenant_id))
+
+    def edit_plan(self, plan: PlanName, changes: Mapping[str, object]) -> None:
+        """Change lines of plans.yaml; the paths start in the plan, such as ``quotas.maxProjects``. As edit_tenant."""
+        self._apply(lambda: self._changes.edit_plan(plan, changes))
+
+    def _identify(self, key: str, document: Document, read: Read) -> Read | Problem:
+        spec = self._reload.assembly.spec(key)
+        return identify(self._folder, key, document, read, None if spec is None else spec.id)
+
+    def _apply(self, work: Callable[[], list[CatalogChange]]) -> None:
+        with self._lock:
+            try:
+                self._publish(work())
+            finally:
+                self._report()
+        self._deliver()
+
+    def _look(self, keys: set[str]) -> set[str]:
+        with self._lock:
+            if self._closed:
+                return set()
+            changes, again = self._reload.take(keys)
+            self._publish(changes)
+            self._report()
+        self._deliver()
+        return again
+
+    def _scan(self) -> Mapping[str, Signature] | OSError:
+        try:
+            return self._folder.scan()
+        except OSError as error:
+            return error
+
+    def _sweep(self, quiet: float, *, final: bool) -> bool:
+        found = self._scan()  # outside the lock: with very many files it takes a while
+        with self._lock:
+            if self._closed:
+                return False
+            if isinstance(found, OSError):
+                self._reload.unlistable(found)
+                restless = False
+            else:
+                changes, restless = self._reload.sweep(found, quiet, final=final)
+                self._publish(changes)
+            self._report()
+        self._deliver()
+        return restless
+
+    def _publish(self, changes: list[CatalogChange]) -> None:
+        if changes:
+            self.snapshot = changes[-1].snapshot
+            self._undelivered.extend(changes)
+
+    def _report(self) -> None:
+        self.problems = self._reload.problems
+        self.notices = self._reload.notices
+        if not self.problems:
+            self.last_success = self._clock.now()
+
+    def _deliver(self) -> None:
+        # No lock of ours is held while listeners run, so one that takes another lock cannot deadlock with an edit.
+        while self._undelivered and self._delivering.acquire(blocking=False):
+            try:
+                while self._undelivered:
+                    self._tell(self._undelivered.popleft())
+            finally:
+                self._delivering.release()
+
+    def _target(self) -> Target:
+        return Target(look=self._look, sweep=self._sweep_in_background, next_expiry=self._next_expiry)
+
+    def _sweep_in_background(self, patient: bool) -> bool:
+        return self._sweep(_PATIENT_SECONDS if patient else _QUIET_SECONDS, final=False)
+
+    def _next_expiry(self) -> float | None:
+        with self._lock:
+            return self._reload.next_expiry
+
+    def _tell(self, change: CatalogChange) -> None:
+        for listener in self._listeners:
+            try:
+                listener(change)
+            except Exception:  # noqa: BLE001  # a listener is not ours
+                _log.exception("a listener of the catalog failed on generation %d", change.snapshot.generation)

@@ -1,0 +1,165 @@
+"""Edits by the engine: the same files, the same checks, and in force before the call returns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from partywall.catalog.document import Document, load
+from partywall.catalog.document import Mapping as Node
+from partywall.catalog.edits import changed, plain_of, rewrite, with_first_line
+from partywall.catalog.reader import PLANS, Folder, Read, Unreadable, Unstable, digest_of
+from partywall.catalog.reload import Reload
+from partywall.catalog.render import rendered
+from partywall.catalog.scalars import Plain
+from partywall.catalog.snapshot import CatalogChange
+from partywall.catalog.writer import create, remove, replace
+from partywall.errors import ConfigError, InvalidArgument, Problem, TenantConflict, TenantNotFound
+from partywall.model import TenantSpec
+from partywall.names import PlanName, new_tenant_id
+
+__all__ = ["Changes", "identify", "identity_line"]
+
+_BOM: Final = b"\xef\xbb\xbf"
+_TRIES: Final = 50
+_PAUSE_SECONDS: Final = 0.02
+_NEVER_READ: Final = (0, 0, 0, 0)
+
+
+def identity_line(text_of: str | None) -> str:
+    """The line that gives a file its id: the one that it had, or a new one."""
+    return f"id: {text_of or new_tenant_id()}"
+
+
+def _encoded(text: str, like: bytes) -> bytes:
+    return (_BOM if like.startswith(_BOM) else b"") + text.encode()
+
+
+def identify(folder: Folder, key: str, document: Document, read: Read, had: str | None) -> Read | Problem:
+    """Write an id into a tenant's file that has none."""
+    line = identity_line(had)
+    try:
+        raw = _encoded(with_first_line(document, line), read.raw)
+        if not replace(folder.path(key), read.digest, raw):
+            return document.problem((), "the file has no id, and changed while it was given one; it is tried again")
+        written = folder.read(key)
+    except (ConfigError, InvalidArgument, OSError, Unreadable, Unstable):
+        return document.problem((), f"the file has no id and cannot be written; add the line '{line}'")
+    return written if written.raw == raw else document.problem((), "the file changed while it was given an id")
+
+
+class Changes:
+    """Creates, edits and removes files. Used under the catalog's lock; returns what was published."""
+
+    def __init__(self, reload: Reload) -> None:
+        self._reload = reload
+        self._folder = reload.folder
+
+    def create_tenant(self, spec: TenantSpec) -> list[CatalogChange]:
+        """Write a new tenant's file."""
+        if spec.id is None:
+            raise InvalidArgument("a tenant that is created has an id already")
+        data = plain_of(spec)
+        if not isinstance(data, dict):
+            raise InvalidArgument("a tenant's file is a mapping")
+        raw = rendered({"id": str(spec.id), **data}).encode()
+        loaded = load("new", raw)
+        if loaded.problems or loaded.data != {"id": str(spec.id), **data}:
+            raise InvalidArgument("the tenant cannot be written as a file: some text in it is not accepted there")
+        key = f"tenants/{spec.slug}.yaml"
+        number = 1
+        while self._folder.look(key) is not None:
+            number += 1
+            key = f"tenants/{spec.slug}-{number}.yaml"
+        self._check(key, raw)
+        name = create(self._folder.tenants, spec.slug, raw)
+        return self._publish(f"tenants/{name}", raw)
+
+    def edit_tenant(self, tenant_id: str, changes: Mapping[str, object]) -> list[CatalogChange]:
+        """Change a tenant's file."""
+        if "id" in changes:
+            raise InvalidArgument("the id of a tenant never changes")
+        return self._edit(self._key_of(tenant_id), changes, {"id": tenant_id})
+
+    def edit_plan(self, plan: PlanName, changes: Mapping[str, object]) -> list[CatalogChange]:
+        """Change one plan in plans.yaml."""
+        if plan not in self._reload.assembly.snapshot.plans:
+            raise InvalidArgument(f"there is no plan '{plan}'")
+        return self._edit(PLANS, {f'plans."{plan}".{path}': value for path, value in changes.items()}, {})
+
+    def remove_tenant(self, tenant_id: str) -> list[CatalogChange]:
+        """Remove a tenant's file; the tenant is out of the snapshot at once."""
+        key = self._key_of(tenant_id)
+        remove(self._folder.path(key))
+        return self._reload.remove([key], "engine")
+
+    def _key_of(self, tenant_id: str) -> str:
+        name = self._reload.assembly.snapshot.file_of(tenant_id)
+        if name is None:
+            raise TenantNotFound("no such tenant")
+        return f"tenants/{name}"
+
+    def _edit(self, key: str, changes: Mapping[str, object], always: dict[str, Plain]) -> list[CatalogChange]:
+        """Edit the file as it stands now; when somebody saves it in between, begin again with what they saved."""
+        for _ in range(_TRIES):
+            try:
+                read, document = self._current(key)
+            except Unstable:
+                time.sleep(_PAUSE_SECONDS)
+                continue
+            if not isinstance(document.root, Node) or not isinstance(data := document.data, dict):
+                raise ConfigError("the file cannot be edited", [document.problem((), "expected a mapping")])
+            raw = _encoded(rewrite(document, {**changed(data, changes), **always}), read.raw)
+            self._check(key, raw, read.raw)
+            if raw == read.raw or replace(self._folder.path(key), read.digest, raw):
+                return self._publish(key, raw)
+        raise TenantConflict("the file kept changing while it was edited; try again")
+
+    def _current(self, key: str) -> tuple[Read, Document]:
+        """The file as it stands now. Unstable while somebody is writing it."""
+        try:
+            read = self._folder.read(key)
+        except FileNotFoundError:
+            raise Unstable from None  # an editor that renames is about to put the next version there
+        except Unreadable as error:
+            problem = Problem(self._folder.label(key), 1, 1, str(error))
+            raise ConfigError("the file cannot be edited", [problem]) from None
+        document = load(self._folder.label(key), read.raw)
+        if document.problems:
+            if time.time() - read.signature[0] / 1e9 < 0.25:
+                raise Unstable
+            raise ConfigError("the file is wrong already, so it cannot be edited", document.problems)
+        return read, document
+
+    def _check(self, key: str, raw: bytes, before: bytes | None = None) -> None:
+        """Raise what is wrong with the bytes, before anybody sees them."""
+        found, conflict = self._problems(key, raw)
+        if not found:
+            return
+        already = [] if before is None else self._problems(key, before)[0]
+        if already:
+            raise ConfigError("the file is wrong already, so it cannot be edited", already)
+        if conflict:
+            raise TenantConflict("the id, the slug or a domain is taken by another tenant")
+        raise InvalidArgument("; ".join(f"{problem.path or 'the file'}: {problem.message}" for problem in found))
+
+    def _problems(self, key: str, raw: bytes) -> tuple[list[Problem], bool]:
+        batch = self._reload.load({key: Read(raw, digest_of(raw), _NEVER_READ)})
+        if batch.problems[key]:
+            return batch.problems[key], False
+        decision = self._reload.decide(batch)
+        return decision.problems.get(key, []), key in decision.conflicts
+
+    def _publish(self, key: str, raw: bytes) -> list[CatalogChange]:
+        try:
+            read = self._folder.read(key)
+        except (OSError, Unreadable, Unstable):
+            read = None
+        if read is None or read.raw != raw:
+            # Somebody saved right afterwards: ours was in force on disk, and theirs is read as any edit is.
+            changes, _ = self._reload.absorb({key: Read(raw, digest_of(raw), _NEVER_READ)}, "engine")
+            self._reload.intake.again(key)
+            return changes
+        self._reload.intake.seen(key, read)
+        return self._reload.absorb({key: read}, "engine")[0]

@@ -1,0 +1,137 @@
+"""The catalog's folder on disk: which files count, and reading one of them whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from partywall.catalog.document import MAX_BYTES
+
+__all__ = ["ENGINE", "PLANS", "TABLES", "Folder", "Read", "Signature", "Unreadable", "Unstable", "counts", "digest_of"]
+
+ENGINE: Final = "engine.yaml"
+PLANS: Final = "plans.yaml"
+TABLES: Final = "tables.yaml"
+FIXED: Final = (ENGINE, PLANS, TABLES)
+
+Signature: TypeAlias = tuple[int, int, int, int]
+"""Modification and change time in nanoseconds, size, inode: when none differs, the file was not touched."""
+
+
+class Unreadable(Exception):  # says what the file is
+    """The file is there and cannot be read; the text says why, without its path."""
+
+
+class Unstable(Exception):  # says what the file is
+    """The file changed while it was read; try again soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The bytes of one file, as they stood at one moment."""
+
+    raw: bytes
+    digest: str
+    signature: Signature
+
+
+def digest_of(raw: bytes) -> str:
+    """The digest by which contents are compared."""
+    return blake2b(raw, digest_size=16).hexdigest()
+
+
+def signature_of(status: os.stat_result) -> Signature:
+    """What a look at the file, without reading it, can tell."""
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+
+
+def counts(name: str) -> bool:
+    """Whether a file of this name in ``tenants/`` declares a tenant."""
+    return name.endswith((".yaml", ".yml")) and not name.startswith(".")
+
+
+class Folder:
+    """The folder ``<root>/system/tenancy``; a key is a file's path in it, such as ``tenants/acme.yaml``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.tenancy = root / "system" / "tenancy"
+        self.tenants = self.tenancy / "tenants"
+        self.var = root / "var"
+
+    def label(self, key: str) -> str:
+        """The file's name in problems: its path in the data folder."""
+        return f"system/tenancy/{key}"
+
+    def path(self, key: str) -> Path:
+        """Where the file is."""
+        return self.tenancy / key
+
+    def scan(self) -> dict[str, Signature]:
+        """Every file that counts, by key. OSError when a folder is there and cannot be listed."""
+        found: dict[str, Signature] = {}
+        for key in FIXED:
+            signature = self.look(key)
+            if signature is not None:
+                found[key] = signature
+        try:
+            entries = os.scandir(self.tenants)
+        except FileNotFoundError:
+            return found
+        with entries:
+            for entry in entries:
+                if counts(entry.name):
+                    signature = _look(entry)
+                    if signature is not None:
+                        found[f"tenants/{entry.name}"] = signature
+        return found
+
+    def look(self, key: str) -> Signature | None:
+        """The file's signature; None when nothing is there."""
+        try:
+            return signature_of(self.path(key).stat())
+        except OSError as error:
+            # Whatever is there and cannot be looked at is not gone: reading it tells the problem.
+            return None if isinstance(error, FileNotFoundError) else (0, 0, 0, 0)
+
+    def read(self, key: str) -> Read:
+        """The whole file. FileNotFoundError, Unstable or Unreadable when it cannot be had."""
+        try:
+            # Not blocking, because a pipe with a file's name would wait for its writer for ever.
+            handle = os.open(self.path(key), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise Unreadable(f"the file cannot be opened: {error.strerror}") from None
+        try:
+            return _read(handle)
+        except OSError as error:
+            raise Unreadable(f"the file cannot be read: {error.strerror}") from None
+        finally:
+            os.close(handle)
+
+
+def _look(entry: os.DirEntry[str]) -> Signature | None:
+    try:
+        return signature_of(entry.stat())
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return (0, 0, 0, 0)
+
+
+def _read(handle: int) -> Read:
+    before = os.fstat(handle)
+    if not stat.S_ISREG(before.st_mode):
+        raise Unreadable("this is not a regular file")
+    if before.st_size > MAX_BYTES:
+        raise Unreadable(f"the file is larger than {MAX_BYTES // 1024} kB")
+    raw = os.read(handle, MAX_BYTES + 1)
+    after = os.fstat(handle)
+    if signature_of(before) != signature_of(after) or len(raw) != after.st_size:
+        raise Unstable
+    return Read(raw, digest_of(raw), signature_of(after))

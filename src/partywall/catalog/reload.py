@@ -1,0 +1,358 @@
+"""Reloading: from the bytes that were read to the next snapshot, with what was wrong kept aside.
+
+Used under the catalog's lock. Nothing here raises for what a file holds: a bad file leaves its last good
+version in force, and the other files of the same batch are applied.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeVar
+
+from pydantic import BaseModel
+
+from partywall.catalog.assembly import Assembly, Decision, TenantCandidate
+from partywall.catalog.cache import Cache, Good
+from partywall.catalog.document import Document, Path, load
+from partywall.catalog.intake import Gone, Intake, Reads
+from partywall.catalog.reader import ENGINE, FIXED, PLANS, TABLES, Folder, Read, Signature, Unreadable, Unstable
+from partywall.catalog.snapshot import CatalogChange
+from partywall.catalog.sources import MODELS, Candidate, from_cache, load_document, load_tenant, undeclared
+from partywall.clock import Clock
+from partywall.errors import ConfigError, Problem
+from partywall.model import EngineConfig, PlansFile, TablesFile, TenantSpec
+
+__all__ = ["Batch", "Identify", "Reload"]
+
+M = TypeVar("M", bound=BaseModel)
+_FOLDER: Final = "tenants"
+_OPENING_LOOKS: Final = 20
+_OPENING_QUIET_SECONDS: Final = 0.02
+_WRITING_SECONDS: Final = 0.25
+_LATER: Final = "this edit takes effect at the next start"
+
+Identify = Callable[[str, Document, Read], "Read | Problem"]
+"""Gives a tenant's file without an id one, and returns the new bytes; or the problem that prevents it."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Files of one batch, loaded."""
+
+    tenants: dict[str, TenantCandidate | None] = field(default_factory=dict)
+    plans: Candidate[PlansFile] | None = None
+    store: dict[str, Good] = field(default_factory=dict)
+    """New good versions of the files that are not reloaded."""
+    problems: dict[str, list[Problem]] = field(default_factory=dict)
+    """What is wrong with each file of the batch; empty lists for those that are well."""
+    notices: dict[str, list[Problem]] = field(default_factory=dict)
+
+
+@contextmanager
+def _without_collections(files: int) -> Iterator[None]:
+    """Loading makes many objects and no garbage; looking for some again and again would double the time."""
+    pause = files > 500 and gc.isenabled()
+    if pause:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if pause:
+            gc.enable()
+
+
+class Reload:
+    """Everything that is known of the files, and what is in force of them."""
+
+    def __init__(self, folder: Folder, clock: Clock, cache: Cache | None, identify: Identify) -> None:
+        self.folder = folder
+        self.intake = Intake(folder, clock)
+        self._cache = cache
+        self._identify = identify
+        self._problems: dict[str, list[Problem]] = {}
+        self._refused: dict[str, list[Problem]] = {}
+        self._notices: dict[str, list[Problem]] = {}
+        self._opened: dict[str, BaseModel] = {}
+        known = {} if cache is None else cache.all()
+        self._begin(known)
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Everything that is wrong in any file now, by file and place."""
+        return _sorted(self._problems, self._refused)
+
+    @property
+    def notices(self) -> tuple[Problem, ...]:
+        """Edits that are well and wait for the next start."""
+        return _sorted(self._notices)
+
+    def _begin(self, known: Mapping[str, Good]) -> None:
+        found = self._scan()
+        reads = self._read_all(found)
+        engine = self._fixed(ENGINE, EngineConfig, reads, known.get(ENGINE))
+        tables = self._fixed(TABLES, TablesFile, reads, known.get(TABLES))
+        plans = self._fixed(PLANS, PlansFile, reads, known.get(PLANS), in_force=False)
+        if engine is None or tables is None or plans is None:
+            broken = [problem for key in FIXED for problem in self._problems.get(key, [])]
+            raise ConfigError("the configuration cannot be used", broken)
+        self.config, self.tables = engine.model, tables.model
+        self._assemble(plans, reads, known, found)
+
+    def _fixed(
+        self, key: str, model: type[M], reads: Reads, good: Good | None, *, in_force: bool = True
+    ) -> Candidate[M] | None:
+        """The file as it stands, or its last good version; None without either."""
+        read = reads.get(key)
+        before = from_cache(good, model)
+        if isinstance(read, Read):
+            loaded = load_document(self.folder, key, read, model)
+            if loaded.candidate is not None:
+                self._remember({key: loaded.candidate.good} if in_force else {})
+                self._opened[key] = loaded.candidate.model
+                return before or loaded.candidate if not in_force else loaded.candidate
+            self._problems[key] = loaded.problems
+        elif isinstance(read, Problem):
+            self._problems[key] = [read]
+        elif key == ENGINE and before is None:
+            self._opened[key] = model()  # every part of it has a default
+            return Candidate(model(), Good("", "{}"))
+        else:
+            self._problems[key] = [Problem(self.folder.label(key), 1, 1, "the file is missing")]
+        if before is not None:
+            self._opened[key] = before.model
+        return before
+
+    def _assemble(
+        self, plans: Candidate[PlansFile], reads: Reads, known: Mapping[str, Good], found: Mapping[str, Signature]
+    ) -> None:
+        """Start from what was in force when the catalog was last open, then apply the files to it as a batch."""
+        self.assembly = Assembly(plans, self._problem_at)
+        with _without_collections(max(len(reads), len(known))):
+            before = {key: from_cache(good, TenantSpec) for key, good in known.items() if key not in FIXED}
+            lasting = {key: candidate for key, candidate in before.items() if candidate and self._fits(candidate.model)}
+            decision = self.assembly.decide(lasting)
+            decision.blocked.clear()
+            self.assembly.commit(decision, "file", step=0)
+            for key in sorted(set(self.assembly.keys) - found.keys()):
+                self.intake.missing[key] = float("-inf")
+            self.absorb(reads, "file", known=lasting, step=0)
+            self.drop_vanished(step=0)
+        self._remember(dict.fromkeys(known.keys() - reads.keys() - set(self.assembly.keys) - set(FIXED)))
+        self._remember({PLANS: plans.good} if PLANS not in known else {})
+
+    def _fits(self, spec: TenantSpec) -> bool:
+        return spec.id is not None and undeclared(spec, self.config.regions) is None
+
+    def _read_all(self, found: Mapping[str, Signature]) -> Reads:
+        """Every file, after a moment for those that are being saved just now."""
+        reads: Reads = {}
+        for _ in range(_OPENING_LOOKS):
+            more, restless = self.intake.sweep(found, _OPENING_QUIET_SECONDS)
+            reads.update(more)
+            if not restless:
+                break
+            time.sleep(_OPENING_QUIET_SECONDS / 4)
+            found = {key: signature for key in found if (signature := self.folder.look(key)) is not None}
+        return reads
+
+    def _scan(self) -> Mapping[str, Signature]:
+        try:
+            return self.folder.scan()
+        except OSError as error:
+            self.unlistable(error)
+            return {key: signature for key in FIXED if (signature := self.folder.look(key)) is not None}
+
+    def unlistable(self, error: OSError) -> None:
+        """Report that the folder cannot be looked into; everything stays as it is."""
+        message = f"the folder cannot be listed ({error.strerror}); every tenant stays as it is"
+        self._problems[_FOLDER] = [Problem(self.folder.label(_FOLDER), 1, 1, message)]
+
+    def _problem_at(self, key: str, path: Path, message: str) -> Problem:
+        """A problem at a path of a file. Places aren't kept: the file is read again for this one."""
+        try:
+            document = load(self.folder.label(key), self.folder.read(key).raw)
+        except (OSError, Unreadable, Unstable):
+            return Document(self.folder.label(key), "", None, []).problem(path, message)
+        return document.problem(path, message)
+
+    def load(self, reads: Reads, *, known: Mapping[str, TenantCandidate] | None = None) -> Batch:
+        """Load what was read; ``known`` are contents that need not be loaded when their digest is the same."""
+        batch = Batch()
+        for key, read in reads.items():
+            batch.problems[key] = []
+            batch.notices[key] = []
+            if isinstance(read, Problem):
+                batch.problems[key].append(read)
+            elif isinstance(read, Gone):
+                self._load_gone(key, batch)
+            elif key in FIXED:
+                self._load_fixed(key, read, batch)
+            else:
+                self._load_tenant(key, read, batch, (known or {}).get(key))
+        return batch
+
+    def _load_gone(self, key: str, batch: Batch) -> None:
+        if key in FIXED:
+            message = "the file is missing; what was in force stays"
+            batch.problems[key].append(Problem(self.folder.label(key), 1, 1, message))
+        elif key not in self.assembly.keys:
+            self.intake.forget([key])
+
+    def _load_fixed(self, key: str, read: Read, batch: Batch) -> None:
+        if key == PLANS:
+            loaded = load_document(self.folder, key, read, PlansFile)
+            batch.plans = loaded.candidate
+            batch.problems[key] = loaded.problems
+            return
+        other = load_document(self.folder, key, read, MODELS[key])
+        batch.problems[key] = other.problems
+        if other.candidate is not None:
+            batch.store[key] = other.candidate.good
+            if other.candidate.model != self._opened[key]:
+                batch.notices[key].append(Problem(self.folder.label(key), 1, 1, _LATER))
+
+    def _load_tenant(self, key: str, read: Read, batch: Batch, known: TenantCandidate | None) -> None:
+        if known is not None and known.good.digest == read.digest:
+            if self.assembly.spec(key) is not known.model:
+                batch.tenants[key] = known
+            return
+        loaded = load_tenant(self.folder, key, read, self.config.regions)
+        candidate = loaded.candidate
+        if candidate is not None and candidate.model.id is None:
+            identified = self._identify(key, loaded.document, read)
+            if isinstance(identified, Problem):
+                loaded.problems.append(identified)
+                candidate = None
+            else:
+                self.intake.seen(key, identified)
+                candidate = load_tenant(self.folder, key, identified, self.config.regions).candidate
+        batch.problems[key] = loaded.problems
+        if candidate is not None:
+            batch.tenants[key] = candidate
+
+    def decide(self, batch: Batch) -> Decision:
+        """Which contents of the batch can be in force together with everything else."""
+        stale = [key for key in batch.problems if key not in batch.tenants]
+        stale = [key for key in stale if key != PLANS or batch.plans is None]
+        return self.assembly.decide(batch.tenants, batch.plans, stale=stale, missing=self.intake.missing.keys())
+
+    def absorb(
+        self,
+        reads: Reads,
+        source: Literal["file", "engine"],
+        *,
+        known: Mapping[str, TenantCandidate] | None = None,
+        step: int = 1,
+        final: bool = True,
+    ) -> tuple[list[CatalogChange], set[str]]:
+        """Put into force what was read, as far as it is well; what was published, in order.
+
+        Unless ``final``, a file that is wrong and was written a moment ago is not yet judged, because its
+        writer may not be done: those are returned, to be read again.
+        """
+        if not reads:
+            return [], set()
+        with _without_collections(len(reads)):
+            batch = self.load(reads, known=known)
+            early = set() if final else {key for key, read in reads.items() if batch.problems[key] and _fresh(read)}
+            for key in early:
+                self.intake.again(key)
+                del batch.problems[key], batch.notices[key]
+            return self.commit(batch, self.decide(batch), source, step=step), early
+
+    def commit(
+        self, batch: Batch, decision: Decision, source: Literal["file", "engine"], *, step: int = 1
+    ) -> list[CatalogChange]:
+        """Put a decision into force, and then whatever waited for it."""
+        for key in batch.problems:
+            _set(self._problems, key, batch.problems[key])
+            _set(self._notices, key, batch.notices[key])
+        self._remember(batch.store)
+        changes: list[CatalogChange] = []
+        while True:
+            self._keep(decision)
+            change = self.assembly.commit(decision, source, step=step)
+            if change is not None:
+                changes.append(change)
+            if change is None or not self.assembly.waiting:
+                return changes
+            decision = self.assembly.decide({}, missing=self.intake.missing.keys())
+
+    def _keep(self, decision: Decision) -> None:
+        self._refused = decision.problems
+        changes: dict[str, Good | None] = {
+            key: None if candidate is None else candidate.good for key, candidate in decision.tenants.items()
+        }
+        if decision.plans is not None:
+            changes[PLANS] = decision.plans.good
+        self.intake.forget(key for key, candidate in decision.tenants.items() if candidate is None)
+        self._remember(changes)
+
+    def _remember(self, changes: Mapping[str, Good | None]) -> None:
+        if self._cache is not None:
+            self._cache.store(changes)
+
+    @property
+    def next_expiry(self) -> float | None:
+        """Seconds until the grace of a vanished file ends; None while there is none, or all are held."""
+        if _FOLDER in self._problems:
+            return None
+        return self.intake.next_expiry(self.config.reload.vanish_seconds, self.assembly.keys)
+
+    def drop_vanished(self, *, step: int = 1) -> list[CatalogChange]:
+        """Take out of force the tenants whose files are gone for good, unless suspiciously many are."""
+        keys = self.assembly.keys
+        gone = sum(key in keys for key in self.intake.missing)
+        if gone and (gone > max(10, len(keys) // 20) or gone == len(keys)):
+            self._hold(gone, len(keys))
+            return []
+        if self._problems.pop(_FOLDER, None) is not None and gone:
+            self.intake.restart_grace(lambda key: key in keys)
+        expired = self.intake.expired(self.config.reload.vanish_seconds, keys)
+        return self.remove(expired, "file", step=step) if expired else []
+
+    def _hold(self, gone: int, total: int) -> None:
+        message = (
+            f"{gone} of {total} tenant files are gone at once: their tenants stay in force. "
+            "Put the files back, or remove them a few at a time"
+        )
+        self._problems[_FOLDER] = [Problem(self.folder.label(_FOLDER), 1, 1, message)]
+
+    def remove(self, keys: list[str], source: Literal["file", "engine"], *, step: int = 1) -> list[CatalogChange]:
+        """Take these files' tenants out of force."""
+        nothing: dict[str, list[Problem]] = {key: [] for key in keys}
+        batch = Batch(dict.fromkeys(keys), problems=nothing, notices=nothing)
+        return self.commit(batch, self.decide(batch), source, step=step)
+
+    def take(self, keys: Collection[str]) -> tuple[list[CatalogChange], set[str]]:
+        """Read these files now; what was published, and which are to be read again soon."""
+        reads, restless = self.intake.take(keys)
+        changes, early = self.absorb(reads, "file", final=False)
+        return changes, restless | early
+
+    def sweep(self, found: Mapping[str, Signature], quiet: float, *, final: bool) -> tuple[list[CatalogChange], bool]:
+        """Act on a look at every file; what was published, and whether some file has not settled yet."""
+        reads, restless = self.intake.sweep(found, quiet)
+        changes, early = self.absorb(reads, "file", final=final)
+        return [*changes, *self.drop_vanished()], restless or bool(early)
+
+
+def _fresh(read: Read | Problem | Gone) -> bool:
+    # Compared with the disk's idea of time, so by the machine's clock and not the injected one.
+    return isinstance(read, Read) and 0 <= time.time() - read.signature[0] / 1e9 < _WRITING_SECONDS
+
+
+def _set(problems: dict[str, list[Problem]], key: str, found: list[Problem]) -> None:
+    if found:
+        problems[key] = found
+    else:
+        problems.pop(key, None)
+
+
+def _sorted(*groups: Mapping[str, list[Problem]]) -> tuple[Problem, ...]:
+    found = [problem for group in groups for problems in group.values() for problem in problems]
+    return tuple(sorted(found, key=lambda problem: (problem.file, problem.line, problem.column)))

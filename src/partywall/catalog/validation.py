@@ -1,0 +1,117 @@
+"""From a loaded document to a model, with every problem at its place and in plain words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from difflib import get_close_matches
+from functools import cache
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from partywall.catalog.document import Document, Mapping, Path
+from partywall.errors import Problem
+
+__all__ = ["canonical", "revive", "validate"]
+
+M = TypeVar("M", bound=BaseModel)
+
+_EXPECTED = {
+    "string_type": "expected a text; put it in quotes",
+    "int_type": "expected a whole number",
+    "float_type": "expected a number",
+    "bool_type": "expected true or false",
+    "tuple_type": "expected a list",
+    "list_type": "expected a list",
+    "dict_type": "expected a mapping",
+    "mapping_type": "expected a mapping",
+    "model_type": "expected a mapping",
+    "model_attributes_type": "expected a mapping",
+}
+
+
+def canonical(data: object) -> str:
+    """The data as JSON, the same text for the same data in the same order."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def revive(model: type[M], data: str) -> M:
+    """The model from canonical JSON; ValidationError when it does not fit this release."""
+    return model.model_validate_json(data, by_alias=True, by_name=False)
+
+
+def validate(model: type[M], document: Document, data: str) -> M | None:
+    """The model, or None with every problem added to the document's; ``data`` is its canonical JSON."""
+    if not isinstance(document.root, Mapping):
+        document.problems.append(document.problem((), "expected a mapping"))
+        return None
+    try:
+        checked = revive(model, data)
+    except ValidationError as error:
+        known = {(problem.line, problem.column) for problem in document.problems}
+        found = [_problem(model, document, detail) for detail in error.errors(include_url=False)]
+        document.problems += [problem for problem in found if (problem.line, problem.column) not in known]
+        return None
+    return None if document.problems else checked
+
+
+def _problem(model: type[BaseModel], document: Document, detail: ErrorDetails) -> Problem:
+    path, at_key = _path(detail["loc"])
+    kind = detail["type"]
+    if kind == "missing":
+        return document.problem(path, f"'{path[-1]}' is missing")
+    if kind == "extra_forbidden":
+        return document.problem(path, _unknown(model, path), at_key=True)
+    return document.problem(path, _message(detail), at_key=at_key)
+
+
+def _path(loc: tuple[int | str, ...]) -> tuple[Path, bool]:
+    return (loc[:-1], True) if loc and loc[-1] == "[key]" else (loc, False)
+
+
+def _message(detail: ErrorDetails) -> str:
+    known = _EXPECTED.get(detail["type"])
+    if known:
+        return known
+    text = detail["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    return text[:1].lower() + text[1:]
+
+
+def _unknown(model: type[BaseModel], path: Path) -> str:
+    key = str(path[-1])
+    near = get_close_matches(key, _keys(model, path[:-1]), n=1, cutoff=0.6) or _same_letters(model, path)
+    return f"unknown key '{key}'" + (f"; did you mean '{near[0]}'?" if near else "")
+
+
+def _same_letters(model: type[BaseModel], path: Path) -> list[str]:
+    wanted = str(path[-1]).replace("_", "").lower()
+    return [key for key in _keys(model, path[:-1]) if key.replace("_", "").lower() == wanted]
+
+
+@cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema(by_alias=True)
+
+
+def _keys(model: type[BaseModel], path: Path) -> list[str]:
+    root = _schema(model)
+    places = [root]
+    for step in path:
+        places = [deeper for place in places for part in _parts(root, place) for deeper in _step(part, step)]
+    return sorted({key for place in places for part in _parts(root, place) for key in part.get("properties", ())})
+
+
+def _parts(root: dict[str, Any], place: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if "$ref" in place:
+        place = root["$defs"][place["$ref"].rsplit("/", 1)[-1]]
+    yield place
+    for option in place.get("anyOf", ()):
+        yield from _parts(root, option)
+
+
+def _step(part: dict[str, Any], step: str | int) -> list[dict[str, Any]]:
+    found = part.get("items") if isinstance(step, int) else part.get("properties", {}).get(step)
+    found = found or (None if isinstance(step, int) else part.get("additionalProperties"))
+    return [found] if isinstance(found, dict) else []

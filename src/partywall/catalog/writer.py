@@ -1,0 +1,168 @@
+"""Writing files next to people who edit them: whole or not at all, and never over an edit that was not seen."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from partywall.catalog.reader import digest_of
+from partywall.errors import ConfigError
+
+__all__ = ["create", "read_only", "remove", "replace"]
+
+_AT_FDCWD: Final = -100
+_RENAME_EXCHANGE: Final = 2
+_NO_WRITE: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def read_only(what: str) -> ConfigError:
+    """The error for a source that may not be written."""
+    return ConfigError(f"read-only source: {what} cannot be written; edit it where it comes from")
+
+
+@contextmanager
+def _writing(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_WRITE:
+            raise read_only(what) from None
+        raise ConfigError(f"{what} could not be written: {error.strerror}") from None
+
+
+def _require_writable(path: Path) -> None:
+    # Root may write anywhere; a mode without any write permission says all the same that nobody is meant to.
+    if not path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(errno.EACCES, "the mode says read-only")
+
+
+@cache
+def _renameat2() -> Callable[[Path, Path], bool] | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return None
+    call.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
+
+    def exchange(left: Path, right: Path) -> bool:
+        return bool(call(_AT_FDCWD, os.fsencode(left), _AT_FDCWD, os.fsencode(right), _RENAME_EXCHANGE) == 0)
+
+    return exchange
+
+
+def _exchange(left: Path, right: Path) -> bool:
+    """Swap two files in one step; False where the system or the file system cannot."""
+    call = _renameat2()
+    return call is not None and call(left, right)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write_temporary(target: Path, raw: bytes, mode: int) -> Path:
+    _require_writable(target.parent)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def replace(path: Path, expected: str, raw: bytes) -> bool:
+    """Put new bytes in place of those with the expected digest; False, and no change, when others are there.
+
+    The file that is displaced is looked at after the swap: an edit that came in between is put back.
+    """
+    target = path.resolve()
+    with _writing(path.name):
+        try:
+            status = target.stat()
+            _require_writable(target)
+            if digest_of(target.read_bytes()) != expected:
+                return False
+        except FileNotFoundError:
+            return False
+        temporary = _write_temporary(target, raw, stat.S_IMODE(status.st_mode))
+        try:
+            done = _swap(temporary, target, expected, digest_of(raw))
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(target.parent)
+        return done
+
+
+def _swap(temporary: Path, target: Path, expected: str, placed: str) -> bool:
+    if not _exchange(temporary, target):
+        if not target.exists() or digest_of(target.read_bytes()) != expected:
+            return False
+        temporary.replace(target)
+        return True
+    displaced = digest_of(temporary.read_bytes())
+    if displaced == expected:
+        return True
+    # Put back what was displaced. Whatever comes out that isn't what went in is a newer edit, and goes back too.
+    while _exchange(temporary, target):
+        pulled = digest_of(temporary.read_bytes())
+        if pulled == placed:
+            break
+        placed, displaced = displaced, pulled
+    return False
+
+
+def create(folder: Path, label: str, raw: bytes) -> str:
+    """Write a new file ``<label>.yaml``, or ``<label>-2.yaml`` and so on; returns the name that was free."""
+    with _writing(f"{label}.yaml"):
+        if not folder.exists():
+            _require_writable(folder.parent)
+            folder.mkdir()
+        real = folder.resolve()
+        temporary = _write_temporary(real / f"{label}.yaml", raw, 0o644)
+        try:
+            name = _link(temporary, real, label)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(real)
+        return name
+
+
+def _link(temporary: Path, folder: Path, label: str) -> str:
+    number = 1
+    while True:
+        name = f"{label}.yaml" if number == 1 else f"{label}-{number}.yaml"
+        with contextlib.suppress(FileExistsError):
+            # A link, because a rename would replace a file that somebody made a moment ago.
+            (folder / name).hardlink_to(temporary)
+            return name
+        number += 1
+
+
+def remove(path: Path) -> None:
+    """Remove a file; one that is gone already is fine."""
+    with _writing(path.name):
+        _require_writable(path.parent)
+        path.unlink(missing_ok=True)
+        _sync_folder(path.parent)
