@@ -41,8 +41,8 @@ class EngineStatus:
     """Counts the snapshots of the files since the engine opened."""
     digest: str
     """Of all files in force; equal digests mean equal files."""
-    last_success: float
-    """When files were last read without a new problem, in seconds since the epoch."""
+    last_success: float | None
+    """When all files were last read without a problem, in seconds since the epoch."""
     tenants: Mapping[Status, int]
     problems: Sequence[Problem]
     """What is wrong in files; what was last good is in force instead."""
@@ -105,7 +105,7 @@ class Engine:
         self.isolation = Isolation(self.directory, self._ledger, self.audit, stores, guard)
         self.limiter = Limiter(self.directory, self.clock)
         self.usage = Usage(self._ledger, self.directory, self.clock)
-        self.quotas = Quotas(self._ledger, self.directory, self.clock)
+        self.quotas = Quotas(self._ledger, self.directory, self.clock, self.usage)
         self.features = Features(self.directory)
         self.agents = Agents(self.directory, self._ledger, self.audit, self.limiter, self.clock)
         opened.callback(self.agents.close)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
 
 from partywall.audit import changes
 from partywall.catalog import Catalog
@@ -303,12 +305,19 @@ class Tenants:
 
 def _valid(model: type[M], given: Mapping[str, Any]) -> M:
     try:
-        return model.model_validate({name: value for name, value in given.items() if value is not None})
+        return model.model_validate({name: _frozen(value) for name, value in given.items() if value is not None})
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}" for each in error.errors()
-        ]
-        raise InvalidArgument("; ".join(problems)) from None
+        raise InvalidArgument("; ".join(map(_problem, error.errors()))) from None
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _frozen(each) for name, each in value.items()}
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+def _problem(error: ErrorDetails) -> str:
+    return f"{'.'.join(map(str, error['loc']))}: {error['msg'].removeprefix('Value error, ')}"
 
 
 def _document(model: BaseModel) -> dict[str, Any]:
@@ -316,7 +325,7 @@ def _document(model: BaseModel) -> dict[str, Any]:
 
 
 def _by_field(model: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {field.alias: name for name, field in model.model_fields.items()}
+    fields = {to_camel(name): name for name in model.model_fields}
     return {fields.get(name, name): value for name, value in given.items()}
 
 
