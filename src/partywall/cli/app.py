@@ -1,0 +1,93 @@
+"""The command ``partywall`` itself: its global options, and what every command shares."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import update_wrapper
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from partywall import __version__
+from partywall.cli.failures import failure_of, report
+from partywall.cli.output import Output
+from partywall.folder import DataFolder
+
+__all__ = ["Call", "command", "partywall", "run"]
+
+_DATA_HELP: Final = "The data folder; default: $PARTYWALL_DATA, or orchestrator-data."
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a command: the folder that it is about, and where its answer goes."""
+
+    folder: DataFolder
+    output: Output
+
+
+def _data_option(default: Path | None, **more: Any) -> Callable[[Any], Any]:
+    return click.option(
+        "--data",
+        metavar="FOLDER",
+        type=click.Path(path_type=Path),
+        default=default,
+        help=_DATA_HELP,
+        **more,
+    )
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@_data_option(Path("orchestrator-data"), envvar="PARTYWALL_DATA")
+@click.version_option(__version__, prog_name="partywall", message="%(prog)s %(version)s")
+@click.pass_context
+def partywall(context: click.Context, data: Path) -> None:
+    """Many tenants in one process, and a wall between them.
+
+    What changes something is done by the engine that owns the data folder, if one runs, and by this command
+    itself otherwise. What only reads never disturbs a running engine.
+    """
+    context.obj = data
+
+
+def command(group: click.Group, name: str | None = None) -> Callable[[Callable[..., int | None]], click.Command]:
+    """Add a function to the group as a command with ``--json`` and ``--data``.
+
+    The function is given a ``Call`` and its own options, and may return an exit code.
+    """
+
+    def decorate(function: Callable[..., int | None]) -> click.Command:
+        def called(data: Path | None, as_json: bool, **options: Any) -> int | None:
+            root: Path = data or click.get_current_context().obj
+            return function(Call(DataFolder(root), Output(as_json=as_json)), **options)
+
+        with_data = _data_option(None)(update_wrapper(called, function))
+        with_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+        return group.command(name)(with_json(with_data))
+
+    return decorate
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; returns its exit code, with the error told on standard error."""
+    try:
+        code = partywall.main(list(arguments), prog_name="partywall", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as help_instead:
+        sys.stderr.write(f"{help_instead.format_message()}\n")
+        return help_instead.exit_code
+    except BrokenPipeError:
+        # Whoever read the output has enough; the interpreter must not try to write the rest when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        failure = failure_of(error)
+        if failure is None:
+            raise
+        report(failure, as_json="--json" in arguments)
+        return failure.exit_code
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,87 @@
+"""How a command fails: what is printed to standard error, and the exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import click
+
+from partywall.cli.output import harmless, write_json
+from partywall.errors import ConfigError, PartywallError, Problem
+
+__all__ = ["INTERRUPTED", "Failed", "Failure", "failure_from", "failure_of", "report"]
+
+INTERRUPTED: Final = 130
+"""The exit code after Ctrl-C, as shells have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One refusal, wherever it was made."""
+
+    code: str
+    message: str
+    exit_code: int
+    problems: Sequence[Problem] = ()
+
+
+class Failed(Exception):  # carries a failure; it is not one of the library's errors
+    """Ends a command."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+def failure_of(error: Exception) -> Failure | None:
+    """What to print for an exception; None for one that is a mistake in this program."""
+    failure: Failure | None = None
+    match error:
+        case Failed():
+            failure = error.failure
+        case ConfigError():
+            failure = Failure(error.code, str(error).partition("\n")[0], error.exit_code, error.problems)
+        case PartywallError():
+            failure = Failure(error.code, str(error), error.exit_code)
+        case click.Abort():
+            failure = Failure("interrupted", "interrupted", INTERRUPTED)
+        case click.ClickException():
+            failure = Failure("usage", _usage(error), error.exit_code)
+        case OSError():
+            named = f": {error.filename}" if error.filename else ""
+            failure = Failure("os-error", f"{error.strerror or 'input or output failed'}{named}", 1)
+    return failure
+
+
+def failure_from(document: Mapping[str, Any]) -> Failure:
+    """The failure that another process recorded in the ledger."""
+    code = str(document.get("code", PartywallError.code))
+    exit_codes = {each.code: each.exit_code for each in _errors(PartywallError)}
+    return Failure(code, str(document.get("message", "")), exit_codes.get(code, PartywallError.exit_code))
+
+
+def report(failure: Failure, *, as_json: bool) -> None:
+    """Print the failure to standard error."""
+    if as_json:
+        document: dict[str, Any] = {"code": failure.code, "message": failure.message}
+        if failure.problems:
+            document["problems"] = [asdict(problem) for problem in failure.problems]
+        write_json({"error": document}, sys.stderr)
+        return
+    first, *more = failure.message.split("\n")
+    lines = [f"error: {first}", *more, *map(str, failure.problems)]
+    sys.stderr.write("".join(f"{harmless(line)}\n" for line in lines))
+
+
+def _usage(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"{error.format_message()} (see: {context.command_path} --help)" if context else error.format_message()
+
+
+def _errors(base: type[PartywallError]) -> Iterator[type[PartywallError]]:
+    yield base
+    for each in base.__subclasses__():
+        yield from _errors(each)

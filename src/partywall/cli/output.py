@@ -1,0 +1,90 @@
+"""What a command prints: a table or a few lines for people, or one JSON document for programs.
+
+What tenants and files say is printed as text only: control characters are spelled out, so that nobody's
+name or reason can colour, move or rewrite what an operator reads.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["Output", "harmless", "write_json"]
+
+_PIPED_WIDTH: Final = 100_000
+"""Wide enough that nothing is ever wrapped or cut for a program that reads the lines."""
+_STYLES: Final = {
+    "active": "green",
+    "pending": "yellow",
+    "suspended": "red",
+    "deleted": "dim",
+}
+
+
+def harmless(value: object) -> str:
+    """The value as one line of text, with every character that is not printable spelled out."""
+    text = "-" if value is None else str(value)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def write_json(document: Any, stream: TextIO) -> None:
+    """Write one JSON document."""
+    stream.write(json.dumps(document, indent=2) + "\n")
+
+
+class Output:
+    """Standard output, in the form that was asked for."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def document(self, document: Any) -> None:
+        """Print the JSON document."""
+        write_json(document, sys.stdout)
+
+    def line(self, text: str) -> None:
+        """Print one line for people."""
+        sys.stdout.write(harmless(text) + "\n")
+
+    def fields(self, fields: Mapping[str, object]) -> None:
+        """Print names and values, one below the other."""
+        width = max(map(len, fields))
+        for name, value in fields.items():
+            self.line(f"{name:<{width}}  {harmless(value)}")
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Print a table; the first column is never broken, and no cell is ever cut."""
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for index, column in enumerate(columns):
+            table.add_column(column, overflow="fold", no_wrap=index == 0)
+        for row in rows:
+            table.add_row(*map(_cell, row))
+        self._print(table)
+
+    def _print(self, table: Table) -> None:
+        terminal = sys.stdout.isatty()
+        console = Console(
+            file=sys.stdout,
+            force_terminal=terminal,
+            width=None if terminal else _PIPED_WIDTH,
+            highlight=False,
+        )
+        with console.capture() as captured:
+            console.print(table)
+        sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+
+def _cell(value: object) -> Text:
+    text = harmless(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Text(text, justify="right")
+    return Text(text, style=_STYLES.get(text, ""))
