@@ -21,6 +21,7 @@ __all__ = [
     "Slug",
     "TableName",
     "TenantId",
+    "is_reserved_slug",
     "is_tenant_id",
     "new_row_id",
     "new_tenant_id",
@@ -122,6 +123,11 @@ def parse_slug(text: object) -> Slug:
     if slug in _RESERVED_SLUGS:
         raise InvalidArgument(f"slug '{slug}' is reserved; choose another")
     return Slug(slug)
+
+
+def is_reserved_slug(text: str) -> bool:
+    """Whether the text is a host label of ours, such as ``www``, that no tenant can ever have as its slug."""
+    return text in _RESERVED_SLUGS
 
 
 def parse_plan(text: object) -> PlanName:
