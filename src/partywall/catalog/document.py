@@ -143,9 +143,6 @@ def _at_offset(file: str, text: str, offset: int, message: str) -> Problem:
 def _decode(file: str, raw: bytes) -> str:
     if len(raw) > MAX_BYTES:
         raise _Refused(Problem(file, 1, 1, f"the file is larger than {MAX_BYTES // 1024} kB"))
-    if b"\0" in raw:
-        before = raw[: raw.index(b"\0")].decode("utf-8", "replace")
-        raise _Refused(_at_offset(file, before, len(before), "NUL bytes are not accepted; the file must be UTF-8"))
     try:
         return raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
     except UnicodeDecodeError as error:
@@ -157,7 +154,7 @@ def _decode(file: str, raw: bytes) -> str:
 def _look_before_parsing(file: str, text: str) -> None:
     unreadable = _UNREADABLE.search(text)
     if unreadable:
-        message = f"the character U+{ord(unreadable[0]):04X} is not accepted here; write it as an escape in quotes"
+        message = f"the character U+{ord(unreadable[0]):04X} is not accepted here"
         raise _Refused(_at_offset(file, text, unreadable.start(), message))
     if text.count("[") + text.count("{") > MAX_BRACKETS:
         offset = [match.start() for match in re.finditer(r"[\[{]", text)][MAX_BRACKETS]
@@ -184,9 +181,11 @@ class _Builder:
         steps: list[str | int] = []
         for level in self.stack:
             if isinstance(level, Sequence):
-                steps.append(len(level.items))
+                steps.append(len(level.items) - (level is not self.stack[-1]))
             elif level.pending is not None:
                 steps.append(str(level.pending.value))
+            elif level is not self.stack[-1]:
+                steps.append(next(reversed(level.entries)))
         return path_text(steps)
 
     def _note(self, mark: Any, message: str) -> None:

@@ -38,7 +38,7 @@ class Ambiguous(ValueError):
 
 
 def _integer(text: str) -> int:
-    if len(text) > 19 or not -(2**63) <= int(text) < 2**63:
+    if len(text) > 20 or not -(2**63) <= int(text) < 2**63:
         raise Ambiguous("the number does not fit in 64 bits")
     return int(text)
 

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from partywall.catalog import check
+from partywall.errors import ConfigError
+
+LABEL = "system/tenancy/"
+
+
+def problems(files, key: str, text: str) -> list[tuple[int, int, str, str]]:
+    files.write(key, text)
+    found = check(files.root)
+    assert all(problem.file == LABEL + key for problem in found), found
+    return [(problem.line, problem.column, problem.message, problem.path) for problem in found]
+
+
+TENANT = """\
+# a tenant
+id: ten_acme0001
+name: 12
+slug: Acme
+type: free
+status: activ
+owner:
+  userId: u1
+  e_mail: a@acme.test
+qoutas:
+  maxUsers: 3
+quotas:
+  maxUsers: -1
+  maxStorageGB: lots
+settings:
+  allowedModels: m1
+domains: [acme.test, Acme.test]
+rate_limits:
+  api_requests: {maxRequests: 1}
+created_at: x
+"""
+
+
+def test_all_problems_of_a_file_are_told_at_once_at_exact_places_in_plain_words(files) -> None:
+    assert problems(files, "tenants/acme.yaml", TENANT) == [
+        (3, 7, "expected a text; put it in quotes", "name"),
+        (4, 7, "slug 'Acme' is not legal: 1 to 48 of a-z, 0-9 and inner hyphens", "slug"),
+        (6, 9, "expected one of active, pending, suspended, deleted", "status"),
+        (8, 3, "'email' is missing", "owner.email"),
+        (8, 3, "'name' is missing", "owner.name"),
+        (9, 3, "unknown key 'e_mail'; did you mean 'email'?", "owner.e_mail"),
+        (10, 1, "unknown key 'qoutas'; did you mean 'quotas'?", "qoutas"),
+        (13, 13, "expected a whole number from 0 to 2^53, or 'unlimited'", "quotas.maxUsers"),
+        (14, 17, "expected a number of gigabytes from 0 to 9 million, or 'unlimited'", "quotas.maxStorageGB"),
+        (16, 18, "expected a list", "settings.allowedModels"),
+        (17, 22, "expected a host name in lower-case ASCII, such as 'app.acme.test'", "domains[1]"),
+        (19, 17, "'windowMs' is missing", "rate_limits.api_requests.windowMs"),
+        (20, 1, "unknown key 'created_at'; did you mean 'createdAt'?", "created_at"),
+    ]
+
+
+def test_k10_a_key_that_nobody_knows_is_refused_at_the_key(files) -> None:
+    text = files.tenant("acme", more="settings:\n  defaultModle: m\n")
+    assert problems(files, "tenants/acme.yaml", text) == [
+        (11, 3, "unknown key 'defaultModle'; did you mean 'defaultModel'?", "settings.defaultModle")
+    ]
+
+
+@pytest.mark.parametrize("value", [".nan", ".inf", "-1", "1.5", "9007199254740993"])
+def test_k7_a_quota_that_is_no_count_is_refused(files, value: str) -> None:
+    text = files.tenant("acme", more=f"quotas:\n  maxUsers: {value}\n")
+    assert [place[:2] for place in problems(files, "tenants/acme.yaml", text)] == [(11, 13)]
+
+
+def test_structural_and_model_problems_come_together_and_each_place_once(files) -> None:
+    text = files.tenant("acme", more="quotas:\n  maxUsers: 012\n  maxProjects: -1\n")
+    found = problems(files, "tenants/acme.yaml", text)
+    assert [place[:2] for place in found] == [(11, 13), (12, 16)]
+
+
+def test_problems_of_the_other_files_have_places_too(files) -> None:
+    files.write("engine.yaml", "reload:\n  sweep_secs: 1\n")
+    files.write("plans.yaml", "plans:\n  Free: {}\n")
+    files.write("tables.yaml", "tables:\n  main:\n    columns:\n      a: {type: txt}\n")
+    with pytest.raises(ConfigError) as caught:
+        files.open()
+    places = {(problem.file.removeprefix(LABEL), problem.line, problem.column) for problem in caught.value.problems}
+    assert {("engine.yaml", 2, 3), ("plans.yaml", 2, 3), ("tables.yaml", 2, 3), ("tables.yaml", 4, 17)} <= places
+    assert "did you mean 'sweep_seconds'?" in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "message"), [("- a\n", "expected a mapping"), ("a\n", "expected a mapping"), ("", "the file is empty")])
+def test_a_document_that_is_no_mapping_is_refused(files, text: str, message: str) -> None:
+    assert problems(files, "tenants/acme.yaml", text) == [(1, 1, message, "")]
+
+
+def test_an_undeclared_region_is_a_problem_of_the_tenant(files) -> None:
+    text = files.tenant("acme", more="settings:\n  dataResidency: mars\n")
+    line, column, message, path = problems(files, "tenants/acme.yaml", text)[0]
+    assert (line, column, path) == (11, 18, "settings.dataResidency")
+    assert message == "the region 'mars' is not declared in engine.yaml (declared: eu, us)"
+
+
+def test_check_reads_everything_writes_nothing_and_raises_nothing(files) -> None:
+    files.write("tenants/new.yaml", files.tenant("new").partition("\n")[2])
+    before = {path: path.read_bytes() for path in files.root.rglob("*") if path.is_file()}
+    assert check(files.root) == []
+    files.write("plans.yaml", "plans: 3\n")
+    files.write("tenants/bad.yaml", "name: 1\n")
+    labels = {problem.file for problem in check(files.root)}
+    assert labels == {LABEL + "plans.yaml", LABEL + "tenants/bad.yaml"}
+    files.write("plans.yaml", before[files.tenancy / "plans.yaml"])
+    (files.tenants / "bad.yaml").unlink()
+    assert {path: path.read_bytes() for path in files.root.rglob("*") if path.is_file()} == before
+    assert check(files.root / "nowhere") != []
+
+
+def test_the_samples_that_ship_are_well() -> None:
+    root = Path(__file__).parents[2] / "orchestrator-data"
+    assert check(root) == []
