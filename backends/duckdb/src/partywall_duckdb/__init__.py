@@ -1,0 +1,1 @@
+"""DuckDB isolation backends for partywall: tenants' rows in embedded files, no server."""

@@ -1,0 +1,60 @@
+"""SQL as DuckDB wants it. Its text sorts and compares by code point already."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+from partywall.clock import Clock, utc
+from partywall.model import Column, ColumnType
+from partywall.sql import Dialect
+
+__all__ = ["DIALECT", "default_of"]
+
+
+def _naive(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC)
+
+
+DIALECT: Final = Dialect(
+    types={
+        ColumnType.TEXT: "VARCHAR",
+        ColumnType.INTEGER: "BIGINT",
+        ColumnType.FLOAT: "DOUBLE",
+        ColumnType.BOOLEAN: "BOOLEAN",
+        ColumnType.TIMESTAMP: "TIMESTAMP",  # in UTC: fetching TIMESTAMPTZ needs a further package
+        ColumnType.DATE: "DATE",
+        ColumnType.BYTES: "BLOB",
+        ColumnType.JSON: "VARCHAR",
+    },
+    arrays=True,
+    encode={ColumnType.TIMESTAMP: _naive},
+    decode={ColumnType.TIMESTAMP: _aware},
+)
+
+
+def default_of(column: Column, clock: Clock) -> Any:
+    """What rows that are there already get in a column that is new; None when it has no default."""
+    default: Any = column.default
+    if default is None:
+        return None
+    if column.type is ColumnType.TIMESTAMP and default == "now":
+        return _naive(utc(clock.now()))
+    convert: dict[ColumnType, Callable[[Any], Any]] = {
+        ColumnType.TIMESTAMP: lambda text: _naive(datetime.fromisoformat(text)),
+        ColumnType.DATE: date.fromisoformat,
+        ColumnType.BYTES: str.encode,
+        ColumnType.FLOAT: float,
+        ColumnType.JSON: _canonical,
+    }
+    return convert.get(column.type, lambda value: value)(default)
+
+
+def _canonical(document: Any) -> str:
+    return json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":"), sort_keys=True)

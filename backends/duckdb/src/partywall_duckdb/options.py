@@ -1,0 +1,53 @@
+"""The ``options`` of engine.yaml that these backends know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+from partywall.errors import ConfigError
+
+__all__ = ["Options"]
+
+_SIZE: Final = re.compile(r"[1-9][0-9]{0,8} ?(?:KB|MB|GB|TB|KiB|MiB|GiB|TiB)")
+_RANGES: Final = {"shards": (1, 256), "threads": (1, 256), "checkpoint_wal_bytes": (1, 2**40)}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What an operator may choose."""
+
+    shards: int = 32
+    """Files that a region's tenants are spread over; counts only when the folder is first used."""
+    memory_limit: str = "1GB"
+    """The most memory that DuckDB takes for all tenants together."""
+    threads: int = 2
+    """Threads that DuckDB works with, beside the caller's."""
+    checkpoint_wal_bytes: int = 16_000_000
+    """Size of a write-ahead log, in bytes, above which it is worked into its file."""
+
+    @classmethod
+    def parse(cls, given: Mapping[str, Any]) -> Options:
+        """The options, or ConfigError naming the one that is unknown or out of range."""
+        known = [field.name for field in fields(cls)]
+        for name, value in given.items():
+            if name not in known:
+                raise ConfigError(f"unknown option {name!a}; known are {', '.join(known)}")
+            if name == "memory_limit":
+                _require_size(value)
+            else:
+                _require_number(name, value)
+        return cls(**given)
+
+
+def _require_size(value: Any) -> None:
+    if not isinstance(value, str) or _SIZE.fullmatch(value) is None:
+        raise ConfigError("option memory_limit takes a size such as '512MB' or '2GB'")
+
+
+def _require_number(name: str, value: Any) -> None:
+    low, high = _RANGES[name]
+    if type(value) is not int or not low <= value <= high:
+        raise ConfigError(f"option {name} takes a whole number from {low:,} to {high:,}")

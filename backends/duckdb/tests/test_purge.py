@@ -1,0 +1,262 @@
+# tests need no docstrings
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from partywall.backend import Count, Delete, Insert, Scan, Update
+from partywall.errors import BackendError, ConstraintViolation, IsolationBreach
+
+
+def plant(store: Any, session: Any, token: str, rows: int = 300) -> None:
+    """Leave the token everywhere that rows leave bytes: committed, changed, deleted, rolled back."""
+    session.write(Insert(store.notes, [store.note(f"n{row}", title=f"{token}{row}") for row in range(rows)]))
+    session.write(Insert(store.users, [store.user(token, f"{token}@x.test", token, 1)]))
+    session.write(Update(store.notes, ["n1"], {"extra": f'"{token}"', "raw": token.encode()}))
+    session.write(Delete(store.notes, ["n2"]))
+    session.begin()
+    session.write(Insert(store.notes, [store.note("gone", title=token)]))
+    session.rollback()
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_g11_after_a_purge_no_byte_of_the_tenant_is_in_the_folder(store: Any, checkpointed: bool) -> None:
+    token, kept = secrets.token_hex(16), secrets.token_hex(16)
+    backend = store.open(shards=1, checkpoint_wal_bytes=1)
+    mine, other = store.session(backend, "ten_purged"), store.session(backend, "ten_stays")
+    plant(store, other, kept)
+    plant(store, mine, token)
+    if checkpointed:
+        backend.maintain()
+        plant_more = store.note("late", title=token)
+        mine.write(Insert(store.notes, [plant_more]))
+    before = other.scan(Scan(store.notes)), other.scan(Scan(store.users))
+    placement = store.placed(backend, "ten_purged")
+    backend.drop(placement)
+    assert backend.stamp(placement) is None
+    assert (other.scan(Scan(store.notes)), other.scan(Scan(store.users))) == before
+    with pytest.raises(ConstraintViolation):
+        other.write(Insert(store.users, [store.user("new", f"{kept}@x.test")]))
+    backend.drop(placement)
+    backend.close()
+    assert store.holds(kept)
+    assert store.holds(token) == []
+    assert store.holds("ten_purged") == []
+
+
+def test_g11_rows_of_tables_that_are_no_longer_declared_go_too(store: Any) -> None:
+    token = secrets.token_hex(16)
+    backend = store.open(shards=1)
+    plant(store, store.session(backend, "ten_purged"), token)
+    backend.close()
+    again = store.open({"users": {"columns": {"email": {"type": "text"}}}})
+    again.drop(store.placed(again, "ten_purged"))
+    again.close()
+    assert store.holds(token) == []
+    assert [path.name for path in store.home.glob("*.duckdb")] == ["shard-00.duckdb"]
+
+
+def test_what_is_not_declared_any_more_survives_the_purge_of_a_neighbour(store: Any) -> None:
+    backend = store.open(shards=1)
+    plant(store, store.session(backend, "ten_stays"), "kept")
+    store.session(backend, "ten_purged")
+    backend.close()
+    again = store.open({"users": {"columns": {"team": {"type": "text"}}}})
+    again.drop(store.placed(again, "ten_purged"))
+    again.close()
+    back = store.open()
+    session = store.session(back, "ten_stays")
+    assert session.count(Count(store.notes)) == 299
+    (user,) = session.scan(Scan(store.users))
+    assert user == store.user("kept", "kept@x.test", "kept", 1)
+
+
+def test_g7_a_session_that_outlives_the_purge_writes_nothing(store: Any) -> None:
+    backend = store.open(shards=1)
+    session = store.session(backend, "ten_purged")
+    placement = store.placed(backend, "ten_purged")
+    backend.drop(placement)
+    for attempt in (
+        lambda: store.write_note(session, "n1"),
+        lambda: session.scan(Scan(store.notes)),
+        lambda: backend.session(placement),
+    ):
+        with pytest.raises(IsolationBreach):
+            attempt()
+
+
+def test_e9_a_tenant_provisioned_again_finds_nothing_of_before(store: Any) -> None:
+    backend = store.open(shards=1)
+    store.write_note(store.session(backend, "ten_aaaa"), "old")
+    backend.drop(store.placed(backend, "ten_aaaa"))
+    assert store.note_ids(store.session(backend, "ten_aaaa")) == []
+
+
+def test_dropping_what_was_never_there_is_no_error(store: Any) -> None:
+    backend = store.open(shards=1)
+    placement = store.placed(backend, "ten_aaaa")
+    backend.drop(placement)
+    backend.close()
+    (store.home / "shard-00.duckdb").unlink()
+    again = store.open()
+    again.drop(placement)
+    assert again.stamp(placement) is None
+
+
+def test_a_purge_waits_for_open_transactions(store: Any) -> None:
+    backend = store.open(shards=1)
+    neighbour = store.session(backend, "ten_stays")
+    placement = store.placed(backend, "ten_purged")
+    neighbour.begin()
+    store.write_note(neighbour, "n1")
+    waiting = threading.Event()
+    gate = neighbour._shard.gate
+
+    def purge() -> None:
+        waiting.set()
+        backend.drop(placement)
+
+    with ThreadPoolExecutor(1) as threads:
+        purged = threads.submit(purge)
+        assert waiting.wait(10)
+        while not gate._writes_stopped:
+            assert not purged.done()
+        neighbour.commit()
+        purged.result(30)
+    assert store.note_ids(neighbour) == ["n1"]
+    assert backend.stamp(placement) is None
+
+
+def test_neighbours_read_and_write_while_tenants_are_purged(store: Any) -> None:
+    backend = store.open(shards=1)
+    placements = [store.placed(backend, f"ten_purged{number}") for number in range(5)]
+    written: list[str] = []
+    done = threading.Event()
+
+    def work() -> None:
+        session = store.session(backend, "ten_stays")
+        while not done.is_set() or not written:
+            row_id = f"n{len(written)}"
+            store.write_note(session, row_id)
+            written.append(row_id)
+            assert session.count(Count(store.notes)) == len(written)
+        session.close()
+
+    with ThreadPoolExecutor(1) as threads:
+        working = threads.submit(work)
+        for placement in placements:
+            backend.drop(placement)
+        done.set()
+        working.result(30)
+    backend.close()
+    again = store.open()
+    assert store.note_ids(store.session(again, "ten_stays")) == sorted(written)
+
+
+CRASHING = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from conftest import Store
+from partywall_duckdb import files, shard
+
+steps = int(sys.argv[3])
+left = [steps]
+
+def dying(function):
+    def called(*args, **kwargs):
+        if left[0] == 0:
+            os._exit(9)
+        left[0] -= 1
+        return function(*args, **kwargs)
+    return called
+
+store = Store(Path(sys.argv[2]))
+backend = store.open()
+placement = store.placed(backend, "ten_purged")
+for owner, name in (
+    (files.Path, "replace"), (files.Path, "unlink"), (files, "sync_folder"), (files.os, "fsync"), (shard, "run"),
+):
+    setattr(owner, name, dying(getattr(owner, name)))
+backend.drop(placement)
+print(steps - left[0])
+os._exit(0)
+"""
+
+
+def drop_dying_after(store: Any, steps: int) -> subprocess.CompletedProcess[str]:
+    arguments = [sys.executable, "-c", CRASHING, str(Path(__file__).parent), str(store.folder), str(steps)]
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_g15_a_crash_at_any_step_of_a_purge_leaves_a_purge_that_can_be_finished(store: Any) -> None:
+    token = secrets.token_hex(16)
+    for step in range(0, 200, 4):
+        for path in store.files():
+            path.unlink()
+        backend = store.open(shards=1)
+        plant(store, store.session(backend, "ten_purged"), token, rows=20)
+        plant(store, store.session(backend, "ten_stays"), "kept", rows=20)
+        placement = store.placed(backend, "ten_purged")
+        backend.close()
+        died = drop_dying_after(store, step)
+        assert died.returncode in (0, 9), died.stderr
+        again = store.open()
+        assert again.health() == {}
+        assert store.session(again, "ten_stays").count(Count(store.notes)) == 19
+        again.drop(placement)
+        assert store.session(again, "ten_stays").count(Count(store.notes)) == 19
+        again.close()
+        assert store.holds(token) == []
+        if died.returncode == 0:
+            assert step > 20
+            return
+    raise AssertionError("the purge never came to its end")
+
+
+def test_a_purge_that_fails_leaves_the_shard_in_service_and_can_be_repeated(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = secrets.token_hex(16)
+    backend = store.open(shards=1)
+    placement = store.placed(backend, "ten_purged")
+    plant(store, backend.session(placement), token)
+    neighbour = store.session(backend, "ten_stays")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", _full)
+        with pytest.raises(BackendError, match="repeat"):
+            backend.drop(placement)
+    assert backend.health() == {}
+    store.write_note(neighbour, "n1")
+    backend.drop(placement)
+    backend.close()
+    assert store.holds(token) == []
+    assert store.note_ids(store.session(store.open(), "ten_stays")) == ["n1"]
+
+
+def _full(_descriptor: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_checkpoint_without_room_for_its_copy_is_put_off(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = store.open(shards=1, checkpoint_wal_bytes=1)
+    session = store.session(backend, "ten_aaaa")
+    store.write_note(session, "n1")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", _full)
+        backend.maintain()
+    assert (store.home / "shard-00.duckdb.wal").exists()
+    assert not list(store.home.glob("*.guard*"))
+    store.write_note(session, "n2")
+    store.clock.advance(60)
+    backend.maintain()
+    assert not (store.home / "shard-00.duckdb.wal").exists()
+    assert store.note_ids(session) == ["n1", "n2"]
