@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import update_wrapper
 from pathlib import Path
@@ -14,7 +16,7 @@ import click
 
 from partywall import __version__
 from partywall.cli.failures import failure_of, report
-from partywall.cli.output import Output
+from partywall.cli.output import Output, harmless
 from partywall.folder import DataFolder
 
 __all__ = ["Call", "command", "partywall", "run"]
@@ -74,8 +76,10 @@ def command(group: click.Group, name: str | None = None) -> Callable[[Callable[.
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns its exit code, with the error told on standard error."""
+    as_json = "--json" in arguments
     try:
-        code = partywall.main(list(arguments), prog_name="partywall", standalone_mode=False)
+        with _warnings(as_json=as_json):
+            code = partywall.main(list(arguments), prog_name="partywall", standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as help_instead:
         sys.stderr.write(f"{help_instead.format_message()}\n")
@@ -88,6 +92,24 @@ def run(arguments: Sequence[str]) -> int:
         failure = failure_of(error)
         if failure is None:
             raise
-        report(failure, as_json="--json" in arguments)
+        report(failure, as_json=as_json)
         return failure.exit_code
     return code if isinstance(code, int) else 0
+
+
+class _Lines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return harmless(f"{record.levelname.lower()}: {record.getMessage()}")
+
+
+@contextmanager
+def _warnings(*, as_json: bool) -> Iterator[None]:
+    """Tell what the engine logs as lines on standard error, where programs expect nothing but an error."""
+    handler = logging.NullHandler() if as_json else logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(_Lines())
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)

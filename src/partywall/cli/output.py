@@ -13,6 +13,7 @@ from typing import Any, Final, TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -72,12 +73,10 @@ class Output:
 
     def _print(self, table: Table) -> None:
         terminal = sys.stdout.isatty()
-        console = Console(
-            file=sys.stdout,
-            force_terminal=terminal,
-            width=None if terminal else _PIPED_WIDTH,
-            highlight=False,
-        )
+        console = Console(file=sys.stdout, force_terminal=terminal, highlight=False)
+        # In a terminal too narrow for its longest words the terminal itself breaks the lines: rich would cut them.
+        needed = Measurement.get(console, console.options.update(width=_PIPED_WIDTH), table).minimum
+        console.width = max(console.width, needed) if terminal else _PIPED_WIDTH
         with console.capture() as captured:
             console.print(table)
         sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))

@@ -23,7 +23,8 @@ __all__ = ["plugins"]
 def plugins(call: Call, strict: bool) -> int:
     """List the installed backends.
 
-    What each does, who enforces the wall, and whether engine.yaml chooses it. Works without a data folder too. A plugin that cannot be used is told as an error.
+    What each does, who enforces the wall, and whether engine.yaml chooses it. Works without a data folder too.
+    A plugin that cannot be used is told as an error.
     """
     registry = Registry()
     chosen = _chosen(registry, _config(call))

@@ -80,10 +80,11 @@ class _Files:
             loaded = self._load(key, TenantSpec)
             if loaded is None or loaded.candidate is None:
                 continue
-            own, plan = loaded.candidate.model.isolation, self.plans.get(loaded.candidate.model.type)
-            message = missing.get(own or plan.isolation) if own or plan else None
+            spec = loaded.candidate.model
+            strategy = spec.isolation or (self.plans[spec.type].isolation if spec.type in self.plans else None)
+            message = missing.get(strategy) if strategy else None
             if message:
-                yield loaded.document.problem(("isolation" if own else "type",), message)
+                yield loaded.document.problem(("isolation" if spec.isolation else "type",), message)
 
     def _load(self, key: str, model: type[M]) -> Loaded[M] | None:
         try:

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from partywall.cli import run
+from partywall.folder import DataFolder
+
+WAIT = 60.0
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        return json.loads(self.err)["error"]
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where ``partywall`` works, as a newcomer's empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PARTYWALL_DATA", raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    return tmp_path / "orchestrator-data"
+
+
+@pytest.fixture
+def here(root: Path, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command in this process."""
+
+    def call(*arguments: object) -> Result:
+        capfd.readouterr()
+        code = run([str(each) for each in arguments])
+        return Result(code, *capfd.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def shell(root: Path) -> Run:
+    """Runs a command as operators do, in a process of its own."""
+
+    def call(*arguments: object, **environment: str) -> Result:
+        done = subprocess.run(
+            [sys.executable, "-m", "partywall", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=WAIT,
+            check=False,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    return call
+
+
+@pytest.fixture
+def folder(root: Path, here: Run) -> DataFolder:
+    """A data folder as ``init`` makes it."""
+    assert here("init").code == 0
+    return DataFolder(root)
+
+
+@pytest.fixture
+def acme(folder: DataFolder, here: Run) -> str:
+    """The sample tenant's id."""
+    tenants = here("tenants", "list", "--json").document["tenants"]
+    return str(next(each["id"] for each in tenants if each["slug"] == "acme"))
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Callable[[str, str], Path]:
+    """Puts a distribution with a plugin on the path of the commands in processes of their own."""
+    site = tmp_path / "site"
+
+    def install(name: str, source: str) -> Path:
+        info = site / f"{name.replace('-', '_')}-1.2.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.2\n")
+        module = name.replace("-", "_")
+        (info / "entry_points.txt").write_text(f"[partywall]\n{name} = {module}\n")
+        (site / f"{module}.py").write_text(source)
+        return site
+
+    return install
