@@ -32,7 +32,9 @@ def test_a_byte_order_mark_is_accepted_and_counts_for_nothing() -> None:
     assert (document.problems, document.data, document.place(("a",))) == ([], {"a": 1}, (1, 4))
 
 
-@pytest.mark.parametrize("text", ["a: !!python/object/apply:os.system [id]", "a: !x 1", "!!map {a: 1}", "a: !!str 1", "a: ! b"])
+@pytest.mark.parametrize(
+    "text", ["a: !!python/object/apply:os.system [id]", "a: !x 1", "!!map {a: 1}", "a: !!str 1", "a: ! b"]
+)
 def test_k1_tags_are_refused_at_their_place(text: str) -> None:
     line, _, message = first(text)
     assert line == 1
@@ -94,7 +96,17 @@ def test_k5_keys_that_differ_only_in_quotes_are_duplicates() -> None:
 
 
 K6 = "no yes on off No YES True FALSE y N 012 0o12 0x1F 0b1 08 +5 -0 12:30 22:22 1:30:15 1_000 1e3 1E-3 .5 5. 1.5e3".split()
-K6 += ["2026-11-23", "2026-11-23T10:00:00Z", "2026-1-2 10:00:00", "=", "Null", "NULL", "9" * 20, "1." + "9" * 100, "-012.5"]
+K6 += [
+    "2026-11-23",
+    "2026-11-23T10:00:00Z",
+    "2026-1-2 10:00:00",
+    "=",
+    "Null",
+    "NULL",
+    "9" * 20,
+    "1." + "9" * 100,
+    "-012.5",
+]
 
 
 @pytest.mark.parametrize("scalar", K6)
@@ -114,7 +126,9 @@ def test_k7_numbers_that_are_none_are_refused(scalar: str) -> None:
     assert first(f"a: {scalar}")[:2] == (1, 4)
 
 
-@pytest.mark.parametrize("text", ["10.0.0.1", "1.2.3", "7-Eleven", "3M", "a=b", "-", "--", "nobody", "one", "+", "v1", "1-2"])
+@pytest.mark.parametrize(
+    "text", ["10.0.0.1", "1.2.3", "7-Eleven", "3M", "a=b", "-", "--", "nobody", "one", "+", "v1", "1-2"]
+)
 def test_text_that_only_resembles_a_number_is_text(text: str) -> None:
     assert load("f", f"[a, {text} ]".encode()).data == ["a", text] or text in "--"
     assert plain_value(text) == text
@@ -181,12 +195,16 @@ SCALARS = (
     st.none()
     | st.booleans()
     | st.integers(-(2**63), 2**63 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False, min_value=-1e30, max_value=1e30).filter(lambda x: x == 0 or abs(x) > 1e-30)
+    | st.floats(allow_nan=False, allow_infinity=False, min_value=-1e30, max_value=1e30).filter(
+        lambda x: x == 0 or abs(x) > 1e-30
+    )
     | TEXTS
 )
 DATA = st.dictionaries(
     TEXTS,
-    st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4), max_leaves=12),
+    st.recursive(
+        SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4), max_leaves=12
+    ),
     min_size=1,
     max_size=5,
 )

@@ -89,7 +89,9 @@ def test_problems_of_the_other_files_have_places_too(files) -> None:
     assert "did you mean 'sweep_seconds'?" in str(caught.value)
 
 
-@pytest.mark.parametrize(("text", "message"), [("- a\n", "expected a mapping"), ("a\n", "expected a mapping"), ("", "the file is empty")])
+@pytest.mark.parametrize(
+    ("text", "message"), [("- a\n", "expected a mapping"), ("a\n", "expected a mapping"), ("", "the file is empty")]
+)
 def test_a_document_that_is_no_mapping_is_refused(files, text: str, message: str) -> None:
     assert problems(files, "tenants/acme.yaml", text) == [(1, 1, message, "")]
 

@@ -138,9 +138,8 @@ class Catalog:
         """Change lines of plans.yaml; the paths start in the plan, such as ``quotas.maxProjects``. As edit_tenant."""
         self._apply(lambda: self._changes.edit_plan(plan, changes))
 
-    def _identify(self, key: str, document: Document, read: Read) -> Read | Problem:
-        spec = self._reload.assembly.spec(key)
-        return identify(self._folder, key, document, read, None if spec is None else spec.id)
+    def _identify(self, key: str, document: Document, read: Read, had: str | None) -> Read | Problem:
+        return identify(self._folder, key, document, read, had)
 
     def _apply(self, work: Callable[[], list[CatalogChange]]) -> None:
         with self._lock:

@@ -44,7 +44,7 @@ def _alone(folder: Folder, key: str) -> list[Problem]:
         return [Problem(folder.label(key), 1, 1, str(error) or "the file is being written")]
 
 
-def _pretend(_key: str, document: Document, _read: Read) -> Read | Problem:
+def _pretend(_key: str, document: Document, _read: Read, _had: str | None) -> Read | Problem:
     try:
         raw = with_first_line(document, identity_line(None)).encode()
     except InvalidArgument:

@@ -35,8 +35,8 @@ _OPENING_QUIET_SECONDS: Final = 0.02
 _WRITING_SECONDS: Final = 0.25
 _LATER: Final = "this edit takes effect at the next start"
 
-Identify = Callable[[str, Document, Read], "Read | Problem"]
-"""Gives a tenant's file without an id one, and returns the new bytes; or the problem that prevents it."""
+Identify = Callable[[str, Document, Read, "str | None"], "Read | Problem"]
+"""Gives a tenant's file without an id one, or the one that it had, and returns the new bytes; or what prevents it."""
 
 
 @dataclass(slots=True)
@@ -223,7 +223,8 @@ class Reload:
         loaded = load_tenant(self.folder, key, read, self.config.regions)
         candidate = loaded.candidate
         if candidate is not None and candidate.model.id is None:
-            identified = self._identify(key, loaded.document, read)
+            before = self.assembly.spec(key)
+            identified = self._identify(key, loaded.document, read, None if before is None else before.id)
             if isinstance(identified, Problem):
                 loaded.problems.append(identified)
                 candidate = None
