@@ -115,7 +115,7 @@ class Tenants:
             "rate_limits": rate_limits or {},
             "domains": tuple(domains),
         }
-        spec = _valid(TenantSpec, given)
+        spec = _valid(TenantSpec, {name: value for name, value in given.items() if value not in ({}, ())})
         if spec.status not in (Status.ACTIVE, Status.PENDING):
             raise InvalidArgument("status: a tenant is created active or pending")
         with self._changing:
