@@ -48,34 +48,54 @@ class TenantContext:
             raise PermissionDenied(f"permission '{permission}' is required")
 
 
-_current: ContextVar[TenantContext | None] = ContextVar("partywall_tenant", default=None)
+class _Entry:
+    """One block that a context was entered for, and the block around it."""
+
+    __slots__ = ("context", "outer")
+
+    def __init__(self, context: TenantContext, outer: _Entry | None) -> None:
+        self.context = context
+        self.outer = outer
+
+    def encloses(self, entry: _Entry | None) -> bool:
+        """Whether the entry is this one, or was made within it."""
+        while entry is not None and entry is not self:
+            entry = entry.outer
+        return entry is self
+
+
+_current: ContextVar[_Entry | None] = ContextVar("partywall_tenant", default=None)
 
 
 def current_tenant() -> TenantContext | None:
     """The tenant context, or None where nobody is asking."""
-    return _current.get()
+    entry = _current.get()
+    return None if entry is None else entry.context
 
 
 def require_tenant() -> TenantContext:
     """The tenant context, or TenantRequired."""
-    context = _current.get()
-    if context is None:
+    entry = _current.get()
+    if entry is None:
         raise TenantRequired(
             "no tenant context is set here; enter one with engine.tenant_context(...), or name the tenant"
         )
-    return context
+    return entry.context
 
 
 @contextmanager
 def entered(context: TenantContext) -> Iterator[TenantContext]:
     """Make the context current within the block; the previous one is current again afterwards."""
-    before = _current.get()
-    _current.set(context)
+    entry = _Entry(context, _current.get())
+    _current.set(entry)
     try:
         yield context
     finally:
-        # Set, not reset: a generator may be closed from another task, where the token would not be valid.
-        _current.set(before)
+        # A generator may be closed in a task that works for somebody else: there, nothing may change.
+        if entry.encloses(_current.get()):
+            _current.set(entry.outer)
+        # A task that was begun within the block may outlive it; it must not keep all blocks around it alive.
+        entry.outer = None
 
 
 def carry(function: Callable[P, R]) -> Callable[P, R]:

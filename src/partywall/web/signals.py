@@ -114,9 +114,9 @@ def _ambiguous() -> TenantAmbiguous:
 
 def _base(base_domain: str) -> str:
     try:
-        host = parse_host(base_domain)
+        legal = parse_host(base_domain) == base_domain
     except HostInvalid:
-        host = ""
-    if host != base_domain:
+        legal = False
+    if not legal:
         raise InvalidArgument("base_domain is a host name in lower case, without a port or a trailing dot")
-    return host
+    return base_domain
