@@ -104,16 +104,23 @@ class Imports:
                 self.add(origins[name], name)
 
     def __str__(self) -> str:
-        return "".join(f"from {module} import {', '.join(sorted(names))}\n" for module, names in self._names.items())
+        return "".join(map(_statement, self._names, self._names.values()))
+
+
+def _statement(module: str, names: set[str]) -> str:
+    return f"import {module}\n" if names == {module} else f"from {module} import {', '.join(sorted(names))}\n"
 
 
 def _origins(module: ModuleType) -> dict[str, str]:
     origins: dict[str, str] = {}
     for node in ast.walk(ast.parse(inspect.getsource(module))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            origins |= {alias.name: node.module for alias in node.names}
-        elif isinstance(node, ast.ClassDef):
-            origins[node.name] = module.__name__
+        match node:
+            case ast.ImportFrom(module=str(origin)):
+                origins |= {alias.name: origin for alias in node.names}
+            case ast.Import():
+                origins |= {alias.name: alias.name for alias in node.names}
+            case ast.ClassDef(name=name) | ast.AnnAssign(target=ast.Name(id=name)):
+                origins[name] = module.__name__
     return origins
 
 
@@ -136,6 +143,8 @@ def _default(value: object) -> str:
 
 
 def _forwarded(parameter: inspect.Parameter) -> str:
+    if parameter.name == "loop":  # the method runs in a worker thread, where the caller's loop is not known
+        return "loop=loop or asyncio.get_running_loop()"
     if parameter.kind is parameter.KEYWORD_ONLY:
         return f"{parameter.name}={parameter.name}"
     return f"**{parameter.name}" if parameter.kind is parameter.VAR_KEYWORD else parameter.name

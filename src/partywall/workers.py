@@ -27,7 +27,7 @@ class Lease:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="partywall-transaction")
         self._context = copy_context()
 
-    async def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    async def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function in this worker."""
         return await _awaited(self._thread, self._context, partial(function, *args, **kwargs))
 
@@ -42,7 +42,7 @@ class Workers:
     def __init__(self, threads: int = 16) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="partywall-worker")
 
-    async def run(self, owner: object, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    async def run(self, owner: object, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function in a thread, under the caller's context.
 
         Inside a transaction of ``owner`` it is the transaction's own thread. When the await is cancelled the

@@ -329,7 +329,7 @@ def _by_field(model: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any
     return {fields.get(name, name): value for name, value in given.items()}
 
 
-def _reason(reason: str) -> str:
+def _reason(reason: object) -> str:
     if not isinstance(reason, str) or not 0 < len(reason.strip()) <= 200:
         raise InvalidArgument("reason: a text of 1 to 200 characters")
     return reason.strip()
