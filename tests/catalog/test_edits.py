@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import difflib
 import os
 import threading
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partywall.catalog import load
+from partywall.catalog import load, writer
 from partywall.catalog.edits import changed, rewrite
 from partywall.errors import ConfigError, InvalidArgument, TenantConflict, TenantNotFound
 from partywall.model import Owner, Quotas, Settings, Status, TenantSpec
@@ -66,8 +67,6 @@ EDITS = [
 
 
 def difference(before: str, after: str) -> list[str]:
-    import difflib
-
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0)
     return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
 
@@ -289,26 +288,59 @@ def test_no_edit_of_an_operator_is_lost_beside_those_of_the_engine(files, in_pla
     files.tenant("acme", more="quotas: {maxUsers: 0, maxProjects: 0}\n")
     catalog = files.open()
     failures: list[str] = []
+    pace = threading.Event()
 
     def operate() -> None:
         for number in range(1, 51):
-            while True:
-                text = files.text("tenants/acme.yaml")
-                data = yaml.safe_load(text)
-                if data["quotas"]["maxUsers"] != number - 1:
-                    failures.append(f"edit {number - 1} was lost: {data['quotas']}")
-                wanted = text.replace(f"maxUsers: {number - 1},", f"maxUsers: {number},")
-                break
+            text = files.text("tenants/acme.yaml")
+            if f"maxUsers: {number - 1}," not in text:
+                failures.append(f"edit {number - 1} was lost: {text}")
+            wanted = text.replace(f"maxUsers: {number - 1},", f"maxUsers: {number},")
             (files.write if in_place else files.rename_over)("tenants/acme.yaml", wanted)
+            pace.wait(0.01)  # nobody reads again what they saved within less
 
     operator = threading.Thread(target=operate)
     operator.start()
-    for number in range(1, 51):
+    number = 0
+    while number < 50 or operator.is_alive():
+        number += 1
         catalog.edit_tenant("ten_acme0001", {"quotas.maxProjects": number})
     operator.join(60)
     assert failures == []
     assert catalog.refresh().tenant("ten_acme0001").quotas.max_users == 50
     assert [path.name for path in files.tenants.iterdir()] == ["acme.yaml"]
+
+
+@pytest.mark.parametrize("saves", [1, 2, 3])
+@pytest.mark.parametrize("in_place", [True, False])
+def test_an_edit_saved_in_the_very_moment_of_the_swap_is_put_back_and_both_are_kept(
+    files, monkeypatch, in_place: bool, saves: int
+) -> None:
+    text = files.tenant("acme")
+    catalog = files.open()
+    exchange = writer._exchange
+    left = list(range(saves, 0, -1))
+
+    def saved_just_before(one, other) -> bool:
+        if left:
+            wanted = text.replace("Ann", f"Bo{left.pop()}")
+            (files.write if in_place else files.rename_over)("tenants/acme.yaml", wanted)
+        return exchange(one, other)
+
+    monkeypatch.setattr(writer, "_exchange", saved_just_before)
+    catalog.edit_tenant("ten_acme0001", {"name": "New"})
+    found = catalog.snapshot.tenant("ten_acme0001")
+    assert (found.name, found.owner.name) == ("New", f"Bo{saves}")
+    assert files.text("tenants/acme.yaml") == text.replace("Acme", "New").replace("Ann", f"Bo{saves}")
+    assert [path.name for path in files.tenants.iterdir()] == ["acme.yaml"]
+
+
+def test_where_files_cannot_be_swapped_an_edit_replaces_the_file_it_read(files, monkeypatch) -> None:
+    text = files.tenant("acme")
+    catalog = files.open()
+    monkeypatch.setattr(writer, "_exchange", lambda *_: False)
+    catalog.edit_tenant("ten_acme0001", {"name": "New"})
+    assert files.text("tenants/acme.yaml") == text.replace("Acme", "New")
 
 
 KEYS = st.sampled_from(["name", "a", "b", "no", "12:30", "x y", "ü", "a: b", "# c"])

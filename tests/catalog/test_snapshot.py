@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 
 import pytest
 from hypothesis import given
@@ -81,8 +82,6 @@ def test_readers_always_see_one_whole_snapshot(files) -> None:
 
 @pytest.mark.long
 def test_one_edit_among_ten_thousand_tenants_costs_no_more_than_among_ten(files, heard) -> None:
-    import time
-
     def median_edit() -> float:
         times = []
         for number in range(41):

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 
 import pytest
 from watchdog.events import FileClosedEvent
+from watchdog.observers.api import BaseObserver
 
 from partywall.catalog import Catalog
 from partywall.catalog.watcher import _Dirty
@@ -158,8 +160,6 @@ def test_a_dead_observer_is_replaced(files, heard) -> None:
 
 
 def test_without_events_sweeps_alone_find_every_edit(files, heard, monkeypatch, caplog) -> None:
-    from watchdog.observers.api import BaseObserver
-
     def no_watches_left(*_: object, **__: object) -> None:
         raise OSError(24, "inotify instance limit reached")
 
@@ -195,8 +195,6 @@ def test_an_event_that_makes_no_sense_brings_a_sweep_and_ends_nothing(files) -> 
 
 
 def test_close_ends_every_thread_and_leaves_the_snapshot_readable(files) -> None:
-    import threading
-
     before = set(threading.enumerate())
     files.tenant("acme")
     catalog = started(files)

@@ -98,8 +98,8 @@ class Catalog:
 
         A file that was saved within the last 50 ms is waited for; one that never rests is left to the next look.
         """
-        for _ in range(_REFRESH_LOOKS):
-            if not self._sweep(_QUIET_SECONDS, final=True):
+        for look in range(_REFRESH_LOOKS):
+            if not self._sweep(_QUIET_SECONDS, final=True, together=look < _REFRESH_LOOKS - 1):
                 break
             time.sleep(_QUIET_SECONDS / 4)
         return self.snapshot
@@ -165,7 +165,7 @@ class Catalog:
         except OSError as error:
             return error
 
-    def _sweep(self, quiet: float, *, final: bool) -> bool:
+    def _sweep(self, quiet: float, *, final: bool, together: bool) -> bool:
         found = self._scan()  # outside the lock: with very many files it takes a while
         with self._lock:
             if self._closed:
@@ -174,7 +174,7 @@ class Catalog:
                 self._reload.unlistable(found)
                 restless = False
             else:
-                changes, restless = self._reload.sweep(found, quiet, final=final)
+                changes, restless = self._reload.sweep(found, quiet, final=final, together=together)
                 self._publish(changes)
             self._report()
         self._deliver()
@@ -204,7 +204,7 @@ class Catalog:
         return Target(look=self._look, sweep=self._sweep_in_background, next_expiry=self._next_expiry)
 
     def _sweep_in_background(self, patient: bool) -> bool:
-        return self._sweep(_PATIENT_SECONDS if patient else _QUIET_SECONDS, final=False)
+        return self._sweep(_PATIENT_SECONDS if patient else _QUIET_SECONDS, final=False, together=False)
 
     def _next_expiry(self) -> float | None:
         with self._lock:

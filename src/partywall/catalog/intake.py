@@ -58,13 +58,18 @@ class Intake:
             self._restless.pop(key, None)
             self.missing.pop(key, None)
 
-    def sweep(self, found: Mapping[str, Signature], quiet: float) -> tuple[Reads, bool]:
-        """Read every file that changed and was quiet for so many seconds; also whether some were not yet."""
+    def sweep(self, found: Mapping[str, Signature], quiet: float, *, together: bool = False) -> tuple[Reads, bool]:
+        """Read every file that changed and was quiet for so many seconds; also whether some were not yet.
+
+        ``together`` reads none until all are quiet, so that files saved one after another are one batch.
+        """
         gone = [key for key in self._signatures if key not in found and key not in self.missing]
         # The scan may be older than a file that the engine wrote since.
         gone = [key for key in gone if self._folder.look(key) is None]
         due = [key for key, signature in found.items() if self._signatures.get(key) != signature or key in self.missing]
         settled = [key for key in due if self._settled(key, found[key], quiet)]
+        if together and len(settled) < len(due):
+            return {}, True
         reads, restless = self.take([*gone, *settled])
         return reads, bool(restless) or len(settled) < len(due)
 

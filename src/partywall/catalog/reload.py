@@ -335,9 +335,11 @@ class Reload:
         changes, early = self.absorb(reads, "file", final=False)
         return changes, restless | early
 
-    def sweep(self, found: Mapping[str, Signature], quiet: float, *, final: bool) -> tuple[list[CatalogChange], bool]:
+    def sweep(
+        self, found: Mapping[str, Signature], quiet: float, *, final: bool, together: bool
+    ) -> tuple[list[CatalogChange], bool]:
         """Act on a look at every file; what was published, and whether some file has not settled yet."""
-        reads, restless = self.intake.sweep(found, quiet)
+        reads, restless = self.intake.sweep(found, quiet, together=together)
         changes, early = self.absorb(reads, "file", final=final)
         return [*changes, *self.drop_vanished()], restless or bool(early)
 

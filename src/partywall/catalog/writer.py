@@ -116,9 +116,9 @@ def replace(path: Path, expected: str, raw: bytes) -> bool:
 
 
 def _swap(temporary: Path, target: Path, expected: str, placed: str) -> bool:
+    if not target.exists() or digest_of(target.read_bytes()) != expected:
+        return False
     if not _exchange(temporary, target):
-        if not target.exists() or digest_of(target.read_bytes()) != expected:
-            return False
         temporary.replace(target)
         return True
     displaced = digest_of(temporary.read_bytes())
