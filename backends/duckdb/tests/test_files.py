@@ -161,6 +161,9 @@ def test_a_shard_that_was_repaired_comes_back_by_itself(store: Any) -> None:
     again = store.open()
     again.maintain()
     require_only_first_refused(store, again, first, second)
+    store.clock.advance(60)
+    again.maintain()
+    assert [event for event, _ in store.reports] == ["shard.damaged"]
     file.write_bytes(good)
     store.clock.advance(60)
     again.maintain()

@@ -141,14 +141,17 @@ def test_neighbours_read_and_write_while_tenants_are_purged(store: Any) -> None:
     written: list[str] = []
     done = threading.Event()
 
+    staying = store.placed(backend, "ten_stays")
+
     def work() -> None:
-        session = store.session(backend, "ten_stays")
         while not done.is_set() or not written:
+            session = backend.session(staying)
+            assert backend.stamp(staying) == "ten_stays"
             row_id = f"n{len(written)}"
             store.write_note(session, row_id)
             written.append(row_id)
             assert session.count(Count(store.notes)) == len(written)
-        session.close()
+            session.close()
 
     with ThreadPoolExecutor(1) as threads:
         working = threads.submit(work)

@@ -21,7 +21,7 @@ Cursor = duckdb.DuckDBPyConnection
 
 _RELEASE: Final = "2.0."
 """The traps that the wall relies on were examined on this release; another may have others."""
-_STATEMENTS: Final = 1024
+_STATEMENTS: Final = 4096
 _SIDE_FILES: Final = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
 _BLOCK: Final = 16_384
 """Bytes of a block: a table that holds one row takes 17 kB, and not 257 kB."""

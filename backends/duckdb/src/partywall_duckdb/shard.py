@@ -80,11 +80,11 @@ class Shard:
 
     def stamp(self, tenant: TenantId) -> TenantId | None:
         """The tenant, if the file itself says that it holds it."""
-        self._require_sound()
-        if not self._attached:
-            return None
         self.gate.enter(writing=False, patience=_PATIENCE)
         try:
+            self._require_sound()
+            if not self._attached:
+                return None
             with closing(self._hub.cursor()) as cursor:
                 found = run(cursor, f"SELECT 1 FROM {self._own('tenants')} WHERE {quote(TENANT)} = ?", [tenant])  # noqa: S608  # quoted names only
         finally:
@@ -143,12 +143,14 @@ class Shard:
             raise self._refusal("the store of this tenant is damaged; its operator was told")
 
     def _open(self) -> None:
-        self.problem = None
-        self.tenants = frozenset()
+        # The tenants stay as they were until the new ones are known: sessions are given out meanwhile.
         try:
             if self._files.settle():
                 self._attach_or_restore()
-                self._enter_service()
+                self.tenants = self._in_service()
+            else:
+                self.tenants = frozenset()
+            self.problem = None
         except ConfigError:
             self._detach()
             self._fail("its tables are not those of tables.yaml")
@@ -196,7 +198,8 @@ class Shard:
         with closing(self._hub.cursor()) as cursor:
             fingerprint(cursor, self._alias, stored(cursor, self._alias))
 
-    def _enter_service(self) -> None:
+    def _in_service(self) -> frozenset[str]:
+        """Check whose file it is and bring its tables up to date; returns the tenants that it holds."""
         with closing(self._hub.cursor()) as cursor:
             stamps = run(cursor, f"SELECT place, format FROM {self._own('stamp')}")  # noqa: S608  # quoted names only
             if [place for place, _ in stamps] != [self.place]:
@@ -205,12 +208,12 @@ class Shard:
                 raise Unusable("its file was written by a newer release")
             migrate(cursor, self._alias, stored(cursor, self._alias), self._setup.tables, self._setup.clock)
             held = run(cursor, f"SELECT {quote(TENANT)} FROM {self._own('tenants')}")  # noqa: S608  # quoted names only
-        self.tenants = frozenset(tenant for (tenant,) in held)
+        return frozenset(tenant for (tenant,) in held)
 
     def _fail(self, problem: str, refusal: type[PartywallError] = BackendError) -> None:
-        self.problem = problem
-        self._refusal = refusal
-        self._setup.report("shard.damaged", {"shard": self.place, "problem": problem})
+        known, self.problem, self._refusal = self.problem, problem, refusal
+        if problem != known:
+            self._setup.report("shard.damaged", {"shard": self.place, "problem": problem})
 
     def _reopen(self) -> None:
         with suppress(Busy), self.gate.writes_stopped(0.0), self.gate.all_stopped(0.0):
