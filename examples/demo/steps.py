@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from examples.demo.stage import Stage
-from partywall.web import Principal, Request
 
 from partywall import (
     ConstraintViolation,
@@ -26,6 +25,7 @@ from partywall import (
     require_tenant,
 )
 from partywall.model import Tenant
+from partywall.web import Principal, Request
 
 TOKENS = {"ann-of-acme": ("acme", "ann"), "bob-of-beta": ("beta-labs", "bob")}
 
@@ -62,7 +62,7 @@ async def _agent(engine: Engine, tenant: Tenant, number: int) -> str:
 
 async def _agents(engine: Engine, tenants: list[Tenant]) -> list[str]:
     agents = [engine.agents.spawn(each.id, _agent(engine, each, number)) for each in tenants for number in range(2)]
-    return list(await asyncio.gather(*(asyncio.to_thread(agent.result, 10) for agent in agents)))
+    return list(await asyncio.gather(*(agent.wait() for agent in agents)))
 
 
 def work_concurrently(stage: Stage, engine: Engine, cast: Cast) -> None:

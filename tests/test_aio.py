@@ -1,0 +1,157 @@
+"""The awaitable twin: the same names, cancellable, and never two threads on one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from partywall import ConstraintViolation, Engine, TenantSuspended, current_tenant
+from partywall.model import Tenant
+
+
+def test_each_method_takes_what_its_twin_takes(engine: Engine) -> None:
+    rooms = ("tenants", "quotas", "usage", "isolation", "agents", "audit")
+    for room in rooms:
+        sync, twin = getattr(engine, room), getattr(engine.aio, room)
+        names = [name for name, _ in inspect.getmembers(type(twin), inspect.iscoroutinefunction)]
+        assert names
+        for name in names:
+            assert inspect.signature(getattr(twin, name)) == inspect.signature(getattr(sync, name)), (room, name)
+
+
+def run(work: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        await asyncio.wait_for(work(), 30)
+
+    asyncio.run(bounded())
+
+
+def test_rows_are_reached_by_the_same_names(engine: Engine, acme: Tenant, beta: Tenant) -> None:
+    async def work() -> None:
+        query = await engine.aio.query(acme.id)
+        row = await query.insert("projects", {"name": "x"})
+        assert await query.get("projects", row["id"]) == row
+        assert await query.update("projects", row["id"], {"name": "y"}) == 1
+        assert await query.select("projects", {"name": "y"}, order_by="-name", limit=5)
+        assert await (await engine.aio.query(beta.id)).count("projects") == 0
+        assert await query.delete("projects", row["id"]) == 1
+
+    run(work)
+
+
+def test_the_tenant_context_follows_into_the_worker(engine: Engine, acme: Tenant, beta: Tenant) -> None:
+    async def one(tenant: Tenant) -> str:
+        with engine.tenant_context(tenant.id):
+            query = await engine.aio.query()
+            await query.insert("projects", {"name": tenant.slug})
+            await asyncio.sleep(0)
+            context = current_tenant()
+            assert context is not None
+            assert context.tenant_id == tenant.id
+            return ",".join(row["name"] for row in await query.select("projects"))
+
+    async def work() -> None:
+        assert await asyncio.gather(one(acme), one(beta)) == ["acme", "beta-labs"]
+        assert current_tenant() is None
+
+    run(work)
+
+
+def test_a_transaction_commits_or_rolls_back_as_one(engine: Engine, acme: Tenant) -> None:
+    async def work() -> None:
+        query = await engine.aio.query(acme.id)
+        async with query.transaction() as same:
+            assert same is query
+            project = await query.insert("projects", {"name": "x"})
+            await asyncio.gather(
+                *(query.insert("tasks", {"project_id": project["id"], "title": str(n)}) for n in range(5))
+            )
+        assert await query.count("tasks") == 5
+
+        async def colliding() -> None:
+            async with query.transaction():
+                await query.insert("projects", {"name": "y"})
+                await query.insert("projects", {"name": "x"})
+
+        with pytest.raises(ConstraintViolation):
+            await colliding()
+        assert await query.count("projects") == 1
+
+    run(work)
+
+
+def test_a_cancelled_await_rolls_its_transaction_back_and_frees_the_writer(engine: Engine, acme: Tenant) -> None:
+    async def work() -> None:
+        query = await engine.aio.query(acme.id)
+        inside = asyncio.Event()
+
+        async def cancelled() -> None:
+            async with query.transaction():
+                await query.insert("projects", {"name": "never"})
+                inside.set()
+                await asyncio.sleep(60)
+
+        task = asyncio.create_task(cancelled())
+        await inside.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await query.count("projects") == 0
+        await query.insert("projects", {"name": "after"})
+
+    run(work)
+
+
+def test_a_cancelled_wait_for_the_writers_turn_leaves_no_lock_behind(engine: Engine, acme: Tenant) -> None:
+    holder = engine.query(acme.id)
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with holder.transaction():
+            held.set()
+            assert release.wait(20)
+
+    async def work() -> None:
+        query = await engine.aio.query(acme.id)
+
+        async def waiting() -> None:
+            async with query.transaction():
+                await query.insert("projects", {"name": "never"})
+
+        task = asyncio.create_task(waiting())
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        release.set()
+        await query.insert("projects", {"name": "after"})
+        assert await query.count("projects") == 1
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(10)
+    run(work)
+    thread.join()
+
+
+def test_agents_run_on_the_callers_loop_and_stop_with_the_tenant(engine: Engine, acme: Tenant) -> None:
+    async def work() -> None:
+        loops: list[asyncio.AbstractEventLoop] = []
+
+        async def agent() -> None:
+            loops.append(asyncio.get_running_loop())
+            await asyncio.sleep(60)
+
+        spawned = await engine.aio.agents.spawn(acme.id, agent())
+        await asyncio.sleep(0)
+        suspension = await engine.aio.tenants.suspend(acme.id, reason="unpaid")
+        assert suspension.stopped == (spawned.id,)
+        assert loops == [asyncio.get_running_loop()]
+        with pytest.raises(TenantSuspended):
+            await engine.aio.query(acme.id)
+
+    run(work)
