@@ -37,8 +37,8 @@ class Stage:
     def line(self, tried: str, came: object, *, good: bool = True) -> None:
         """Say what was tried and what came back; ``good`` is whether it is what should have."""
         mark = "[green]✓[/green]" if good else "[red]✗[/red]"
-        self._console.print(f"  {mark} {tried}", style=None, markup=True)
-        self._console.print(f"      → {came}", style="cyan", markup=False)
+        self._console.print(f"  {mark} {tried}", soft_wrap=True)
+        self._console.print(f"      → {came}", style="cyan", markup=False, soft_wrap=True)
         if not good:
             raise NotAsToldError(tried)
 

@@ -148,7 +148,7 @@ def run_into_limits(stage: Stage, engine: Engine, cast: Cast) -> None:
     admitted = sum(engine.limiter.check(corner, "api_requests").allowed for _ in range(100))
     stage.line("100 API requests within the minute", f"{admitted} admitted", good=admitted == 100)
     refusal = stage.refused("the 101st", RateLimited, lambda: engine.limiter.require(corner, "api_requests"))
-    stage.line("when to come again", f"retry after {refusal.retry_after:.1f} s", good=0 < refusal.retry_after <= 60)
+    stage.line("when to come again", f"retry after {refusal.retry_after:.1f} s", good=0 < refusal.retry_after < 61)
     neighbour = engine.limiter.check(cast.acme.id, "api_requests")
     stage.line(
         "acme, at the same moment", f"allowed, {neighbour.remaining} left of {neighbour.limit}", good=neighbour.allowed
