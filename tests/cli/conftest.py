@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable
@@ -104,3 +105,26 @@ def installed(tmp_path: Path) -> Callable[[str, str], Path]:
         return site
 
     return install
+
+
+@pytest.fixture
+def terminal(root: Path) -> Callable[..., tuple[int, str]]:
+    """Runs a command on a terminal of so many columns; returns its code and what the terminal showed."""
+
+    def call(*arguments: str, columns: int = 80, answer: str = "") -> tuple[int, str]:
+        ours, theirs = pty.openpty()
+        environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm-256color"}
+        command = [sys.executable, "-m", "partywall", *arguments]
+        with subprocess.Popen(command, stdout=theirs, stdin=theirs, stderr=theirs, env=environment) as process:
+            os.close(theirs)
+            os.write(ours, answer.encode())
+            told = b""
+            try:
+                while part := os.read(ours, 4096):
+                    told += part
+            except OSError:  # a pseudo-terminal whose other side is closed says so like this
+                os.close(ours)
+            code = process.wait(WAIT)
+        return code, told.decode()
+
+    return call

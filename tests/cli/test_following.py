@@ -124,3 +124,18 @@ def test_a_folder_that_is_none_is_not_made_by_a_change(folder: DataFolder, acme:
     with pytest.raises(ConfigError, match="partywall init"):
         change(nowhere, "tenants.purge_due", {})
     assert not nowhere.root.exists()
+
+
+def test_ctrl_c_takes_back_what_no_engine_has_begun(
+    folder: DataFolder, acme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with owned(folder) as (_, ledger):
+        monkeypatch.setattr("partywall.cli.changing.time.sleep", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            change(folder, "tenants.suspend", {"tenant_id": acme, "reason": "unpaid"})
+        monkeypatch.undo()
+        (operation,) = ledger.read(lambda tx: tx.operations())
+        assert operation.state is OperationState.FAILED

@@ -180,7 +180,7 @@ def test_usage_stands_beside_its_limits_by_month(
     assert shown["usage"]["storage"] == {"used": 2_500_000_000, "limit": 10_000_000_000}
     assert shown["usage"]["agents"] == {"used": None, "limit": 5}
     told = here("usage", "show", "acme").out
-    assert "25%   #####..............." in told
+    assert "25%  #####..............." in told
     assert "2.5 GB" in told
     assert here("usage", "show", "acme", "--period", "2020-01", "--json").document["usage"]["tokens"]["used"] == 0
     assert here("usage", "list", "--json").document["tenants"][0] == shown

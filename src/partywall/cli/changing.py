@@ -44,7 +44,9 @@ def change(folder: DataFolder, name: str, arguments: Mapping[str, Any], *, wait:
             try:
                 return _do(folder, name, arguments)
             except DataFolderInUse:
-                pass  # an engine opened the folder in between: it is the one to ask
+                # An engine opened the folder in between: it is the one to ask.
+                if time.monotonic() > deadline:
+                    raise
         operation = _ask(folder, name, arguments, deadline)
         if operation is not None:
             return _outcome(operation)
@@ -64,18 +66,30 @@ def _ask(folder: DataFolder, name: str, arguments: Mapping[str, Any], deadline: 
     clock = SystemClock()
     with closing(open_ledger(folder.ledger)) as ledger:
         operation_id = queue_command(ledger, clock, name, arguments, actor=actor())
-        while True:
-            operation = _look(ledger, operation_id)
-            if operation.state in (OperationState.DONE, OperationState.FAILED):
-                return operation
-            gone = folder.owner() is None
-            if gone or time.monotonic() > deadline:
-                withdrawn = _withdrawn(ledger, operation_id)
-                if gone and withdrawn:
-                    return None
-                if _look(ledger, operation_id).state is not OperationState.DONE:
-                    raise _unfinished(operation_id, gone=gone, withdrawn=withdrawn)
+        try:
+            return _follow(folder, ledger, operation_id, deadline)
+        except KeyboardInterrupt:
+            _withdrawn(ledger, operation_id)
+            raise
+
+
+def _follow(folder: DataFolder, ledger: Ledger, operation_id: str, deadline: float) -> Operation | None:
+    while True:
+        operation = _look(ledger, operation_id)
+        if operation.state in (OperationState.DONE, OperationState.FAILED):
+            return operation
+        gone = folder.owner() is None
+        if not gone and time.monotonic() <= deadline:
             time.sleep(_LOOK)
+            continue
+        if not _withdrawn(ledger, operation_id):
+            operation = _look(ledger, operation_id)
+            if operation.state is OperationState.RUNNING:
+                raise _unfinished(operation_id, gone=gone, withdrawn=False)
+            return operation
+        if gone:
+            return None
+        raise _unfinished(operation_id, gone=False, withdrawn=True)
 
 
 def _look(ledger: Ledger, operation_id: str) -> Operation:

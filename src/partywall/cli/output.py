@@ -19,8 +19,7 @@ from rich.text import Text
 
 __all__ = ["Output", "harmless", "write_json"]
 
-_PIPED_WIDTH: Final = 100_000
-"""Wide enough that nothing is ever wrapped or cut for a program that reads the lines."""
+_UNBOUNDED: Final = 100_000
 _STYLES: Final = {
     "active": "green",
     "pending": "yellow",
@@ -63,27 +62,29 @@ class Output:
             self.line(f"{name:<{width}}  {harmless(value)}")
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        """Print a table; the first column is never broken, and no cell is ever cut."""
-        table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        for index, column in enumerate(columns):
-            table.add_column(column, overflow="fold", no_wrap=index == 0)
-        for row in rows:
-            table.add_row(*map(_cell, row))
-        self._print(table)
-
-    def _print(self, table: Table) -> None:
-        terminal = sys.stdout.isatty()
-        console = Console(file=sys.stdout, force_terminal=terminal, highlight=False)
-        # In a terminal too narrow for its longest words the terminal itself breaks the lines: rich would cut them.
-        needed = Measurement.get(console, console.options.update(width=_PIPED_WIDTH), table).minimum
-        console.width = max(console.width, needed) if terminal else _PIPED_WIDTH
-        with console.capture() as captured:
-            console.print(table)
-        sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+        """Print a table in which no cell is ever cut: whole lines for a pipe, folded cells in a terminal."""
+        if sys.stdout.isatty():
+            _print_pretty(columns, rows)
+        else:
+            _print_plain(columns, rows)
 
 
-def _cell(value: object) -> Text:
-    text = harmless(value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return Text(text, justify="right")
-    return Text(text, style=_STYLES.get(text, ""))
+def _print_plain(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    lines = [[harmless(cell) for cell in row] for row in [columns, *rows]]
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    for line in lines:
+        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        sys.stdout.write(f"{text.rstrip()}\n")
+
+
+def _print_pretty(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=index == 0)
+    for row in rows:
+        table.add_row(*(Text(harmless(cell), style=_STYLES.get(str(cell), "")) for cell in row))
+    console = Console(file=sys.stdout, highlight=False)
+    # In a terminal too narrow for the longest words the terminal itself breaks the lines: rich would cut them.
+    needed = Measurement.get(console, console.options.update(width=_UNBOUNDED), table).minimum
+    console.width = max(console.width, needed)
+    console.print(table)

@@ -128,5 +128,5 @@ class _Still:
         """Nobody will be told of anything."""
 
 
-def _without_id(_key: str, document: Document, _read: Read) -> Read | Problem:
+def _without_id(_key: str, document: Document, _read: Read, _had: str | None) -> Read | Problem:
     return document.problem((), "the file has no id yet; the engine gives it one when it is opened")

@@ -11,6 +11,7 @@ import click
 from partywall.cli.app import Call, command, partywall
 from partywall.cli.changing import change
 from partywall.cli.documents import limit_text, tenant_document, tenant_summary
+from partywall.cli.failures import Failed, Failure
 from partywall.cli.references import tenant_id
 from partywall.cli.sight import look
 from partywall.errors import InvalidArgument
@@ -209,7 +210,8 @@ def _tell(call: Call, result: Mapping[str, Any], line: str) -> None:
 def _confirm(call: Call, question: str) -> None:
     if call.output.as_json or not sys.stdin.isatty():
         raise click.UsageError("this cannot be undone and nobody can be asked here: give --yes")
-    click.confirm(question, abort=True, err=True)
+    if not click.confirm(question, err=True):
+        raise Failed(Failure("declined", "nothing was done", 1))
 
 
 def _settings(pairs: Iterable[str]) -> dict[str, Any]:
