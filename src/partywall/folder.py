@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,9 @@ from partywall.errors import ConfigError, DataFolderInUse
 __all__ = ["DataFolder"]
 
 _LOCK: Final = "engine.lock"
+_ATTEMPTS: Final = 5
+_PAUSE: Final = 0.01
+"""Seconds between two attempts to become the owner."""
 
 
 class DataFolder:
@@ -47,12 +51,10 @@ class DataFolder:
         self.var.mkdir(mode=0o700, exist_ok=True)
         # The descriptor stays open as long as the engine lives: the lock goes with it, also on a kill.
         lock = os.open(self.var / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(lock):
             pid = _pid(lock)
             os.close(lock)
-            raise DataFolderInUse(f"another engine (pid {pid or 'unknown'}) owns {self.root}", pid=pid) from None
+            raise DataFolderInUse(f"another engine (pid {pid or 'unknown'}) owns {self.root}", pid=pid)
         os.ftruncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
         self._lock = lock
@@ -76,6 +78,18 @@ class DataFolder:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _locked(lock: int) -> bool:
+    # Whoever asks for the owner holds a shared lock for a moment: that is no engine.
+    for _ in range(_ATTEMPTS):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE)
+        else:
+            return True
+    return False
 
 
 def _pid(lock: int) -> int | None:

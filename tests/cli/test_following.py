@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import fcntl
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -139,3 +141,18 @@ def test_ctrl_c_takes_back_what_no_engine_has_begun(
         monkeypatch.undo()
         (operation,) = ledger.read(lambda tx: tx.operations())
         assert operation.state is OperationState.FAILED
+
+
+def test_asking_who_owns_a_folder_keeps_no_engine_from_opening_it(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.var.mkdir()
+    asking = os.open(folder.var / "engine.lock", os.O_RDONLY | os.O_CREAT)
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    monkeypatch.setattr("partywall.folder.time.sleep", lambda _seconds: fcntl.flock(asking, fcntl.LOCK_UN))
+    try:
+        folder.own()
+        assert DataFolder(folder.root).owner() == os.getpid()
+    finally:
+        folder.release()
+        os.close(asking)

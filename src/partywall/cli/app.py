@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import click
 
-from partywall import __version__
 from partywall.cli.failures import failure_of, report
 from partywall.cli.output import Output, harmless
 from partywall.folder import DataFolder
@@ -45,7 +44,7 @@ def _data_option(default: Path | None, **more: Any) -> Callable[[Any], Any]:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @_data_option(Path("orchestrator-data"), envvar="PARTYWALL_DATA")
-@click.version_option(__version__, prog_name="partywall", message="%(prog)s %(version)s")
+@click.version_option(package_name="partywall", prog_name="partywall", message="%(prog)s %(version)s")
 @click.pass_context
 def partywall(context: click.Context, data: Path) -> None:
     """Many tenants in one process, and a wall between them.
