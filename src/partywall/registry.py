@@ -111,7 +111,7 @@ class Registry:
 
     def _add(self, plugin: object, name: str, distribution: str, version: str) -> None:
         try:
-            self._manager.register(plugin, name=f"{distribution}:{name}")
+            self._manager.register(plugin)
             self._manager.check_pending()
             for spec in self._announced(plugin):
                 self._admit(FoundBackend(spec, distribution, version), name)

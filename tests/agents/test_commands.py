@@ -151,7 +151,7 @@ def test_a_ledger_that_fails_after_the_start_kills_what_was_started(world, monke
 
 
 def test_commands_count_against_the_quota(world):
-    world.directory.limit(ACME, 1)
+    world.edit(ACME, agents=1)
     agent = world.agents.spawn(ACME, python("import signal; signal.pause()"))
     with pytest.raises(QuotaExceeded):
         world.agents.spawn(ACME, ["true"])
@@ -184,7 +184,7 @@ def test_g14_a_command_deaf_to_sigterm_and_its_child_are_both_killed(world, tmp_
     (process,) = world.ledger.read(lambda tx: tx.agents())
     assert alive(process.pid)
     assert alive(child)
-    world.directory.put(ACME, Status.SUSPENDED)
+    world.put(ACME, Status.SUSPENDED)
     report = world.agents.stop_tenant(ACME, grace=1)
     assert (report.stopped, report.not_stopped) == ((agent.id,), ())
     assert not alive(process.pid)
@@ -292,25 +292,24 @@ def test_reaping_finds_what_was_started_but_not_yet_recorded(world, orphan):
 def test_after_kill_9_the_next_engine_stops_the_commands(tmp_path, world):
     """A real engine process is killed; the ledger that it wrote is read by another one."""
     code = """
-import pathlib, sys, importlib.util
-spec = importlib.util.spec_from_file_location("by_hand", sys.argv[1])
-by_hand = importlib.util.module_from_spec(spec); sys.modules["by_hand"] = by_hand; spec.loader.exec_module(by_hand)
+import importlib.util, pathlib, sys
+spec = importlib.util.spec_from_file_location("rooms", sys.argv[1])
+rooms = importlib.util.module_from_spec(spec); sys.modules["rooms"] = rooms; spec.loader.exec_module(rooms)
 folder = pathlib.Path(sys.argv[2])
-ledger = by_hand.SqliteLedger(folder / "killed.sqlite")
-directory = by_hand.ByHand()
-clock = by_hand.SystemClock()
-agents = by_hand.Agents(directory, ledger, by_hand.AuditLog(ledger, clock), None, clock)
-agents.spawn("ten_acme", [sys.executable, "-c", sys.argv[3], str(folder / "child"), "0"])
+world = rooms.World(folder)
+world.agents.spawn("ten_acme", [sys.executable, "-c", sys.argv[3], str(folder / "child"), "0"])
 print("spawned", flush=True)
 input()
 """
     conftest = Path(__file__).with_name("conftest.py")
-    command = python(code, conftest, tmp_path, DEAF_WITH_CHILD)
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    command = python(code, conftest, killed, DEAF_WITH_CHILD)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as engine:
         assert engine.stdout.readline() == b"spawned\n"
-        child = pid_in(tmp_path / "child")
+        child = pid_in(killed / "child")
         engine.kill()
-    ledger = SqliteLedger(tmp_path / "killed.sqlite")
+    ledger = SqliteLedger(killed / "ledger.sqlite")
     (process,) = ledger.read(lambda tx: tx.agents())
     assert alive(process.pid)
     audit = AuditLog(ledger, SystemClock())

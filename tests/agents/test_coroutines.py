@@ -2,11 +2,13 @@
 
 import asyncio
 import threading
+import time
 from concurrent.futures import CancelledError
 
 import pytest
 
 from partywall.agents import AgentState
+from partywall.agents.coroutines import CoroutineRun
 from partywall.context import TenantContext, current_tenant, entered, require_tenant
 from partywall.errors import (
     InvalidArgument,
@@ -136,7 +138,7 @@ def test_a_coroutine_that_has_run_is_refused(agents):
 
 @pytest.mark.parametrize("status", [Status.SUSPENDED, Status.DELETED, Status.PENDING])
 def test_a_tenant_out_of_service_gets_no_agents_and_the_coroutine_is_closed(world, status):
-    world.directory.put(ACME, status)
+    world.put(ACME, status)
     work = value()
     with pytest.raises(PartywallError) as refused:
         world.agents.spawn(ACME, work)
@@ -192,7 +194,7 @@ def test_a_suspension_stops_running_agents_of_that_tenant_only(world):
     started = threading.Event()
     a, b = world.agents.spawn(ACME, forever(started)), world.agents.spawn(BETA, forever())
     assert started.wait(5)
-    world.directory.put(ACME, Status.SUSPENDED)
+    world.put(ACME, Status.SUSPENDED)
     report = world.agents.stop_tenant(ACME)
     assert (report.stopped, report.not_stopped) == ((a.id,), ())
     with pytest.raises(TenantSuspended):
@@ -205,7 +207,7 @@ def test_a_suspension_stops_running_agents_of_that_tenant_only(world):
 
 def test_a_suspension_by_file_stops_agents_without_anybody_asking(world):
     agent = world.agents.spawn(ACME, forever())
-    world.directory.put(ACME, Status.SUSPENDED)
+    world.edit(ACME, status="suspended")
     with pytest.raises(TenantSuspended):
         agent.result(5)
     assert world.agents.stop_tenant(ACME).stopped == (agent.id,)
@@ -244,8 +246,10 @@ def test_g14_an_agent_that_never_ends_is_named_and_keeps_its_place_until_it_does
 
     agent = world.agents.spawn(ACME, deaf())
     assert started.wait(5)
-    world.directory.put(ACME, Status.SUSPENDED)
+    world.put(ACME, Status.SUSPENDED)
+    began = time.monotonic()
     report = world.agents.stop_tenant(ACME, grace=0.2)
+    assert time.monotonic() - began < 4, "the shorter grace hurries the stop that the suspension began"
     assert (report.stopped, report.not_stopped) == ((), (agent.id,))
     assert agent.state is AgentState.NOT_STOPPED
     assert [listed.id for listed in world.agents.list(ACME)] == [agent.id]
@@ -259,25 +263,44 @@ def test_g14_an_agent_that_never_ends_is_named_and_keeps_its_place_until_it_does
     assert world.agents.list() == []
 
 
-def test_f6_an_agent_spawned_while_its_tenant_is_suspended_never_begins(world):
+def test_f6_an_agent_spawned_while_its_tenant_is_suspended_never_begins(world, monkeypatch):
     """The suspension falls between the first look at the tenant and the start of the agent."""
     began = []
 
     async def work():
         began.append(True)
 
-    world.directory.limit(ACME, None, agent_spawns=5)
-    world.limiter.require = lambda *_: world.directory.put(ACME, Status.SUSPENDED)
+    world.edit(ACME, agent_spawns=5)
+    monkeypatch.setattr(world.limiter, "require", lambda *_: world.put(ACME, Status.SUSPENDED))
     with pytest.raises(TenantSuspended):
         world.agents.spawn(ACME, work())
     assert (began, world.agents.count(ACME), world.agents.list()) == ([], 0, [])
+
+
+def test_f6_an_agent_condemned_before_its_loop_gets_to_it_never_begins(world):
+    began = []
+
+    async def work():
+        began.append(True)
+
+    async def main():
+        context = TenantContext(ACME, world.directory.tenant(ACME))
+        run = CoroutineRun(work(), context, asyncio.get_running_loop(), name=None, started_at=0.0)
+        run.condemn(TenantSuspended("suspended"))
+        run.start()
+        await asyncio.sleep(0)
+        return run
+
+    run = asyncio.run(main())
+    assert (began, run.state) == ([], "stopped")
+    assert isinstance(run.outcome.exception(0), TenantSuspended)
 
 
 def test_stop_from_the_agents_own_loop_does_not_block_it(world):
     async def main():
         agent = world.agents.spawn(ACME, forever())
         await asyncio.sleep(0)
-        world.directory.put(ACME, Status.SUSPENDED)
+        world.put(ACME, Status.SUSPENDED)
         report = world.agents.stop_tenant(ACME, grace=30)
         with pytest.raises(TenantSuspended):
             await asyncio.wait_for(agent.wait(), 5)
@@ -298,7 +321,7 @@ def test_after_close_nothing_runs_and_nothing_starts(agents):
 
 
 def test_quota_the_next_agent_is_refused_and_closed(world):
-    world.directory.limit(ACME, 1)
+    world.edit(ACME, agents=1)
     world.agents.spawn(ACME, forever())
     work = value()
     with pytest.raises(QuotaExceeded) as refused:

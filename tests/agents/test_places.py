@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from partywall.agents.places import Places
 from partywall.errors import InvalidArgument, PartywallError, QuotaExceeded, RateLimited, TenantSuspended
 from partywall.model import Status
 
@@ -49,7 +50,7 @@ class Asking(threading.Thread):
 
 
 def test_a_waiter_gets_the_place_that_becomes_free(world):
-    world.directory.limit(ACME, 1)
+    world.edit(ACME, agents=1)
     first = world.agents.spawn(ACME, forever())
     waiting = Asking(world)
     first.stop()
@@ -58,7 +59,7 @@ def test_a_waiter_gets_the_place_that_becomes_free(world):
 
 
 def test_waiters_are_served_in_order_and_nobody_overtakes_them(world):
-    world.directory.limit(ACME, 1)
+    world.edit(ACME, agents=1)
     running = world.agents.spawn(ACME, forever())
     queue = [Asking(world) for _ in range(3)]
     for expected in queue:
@@ -71,7 +72,7 @@ def test_waiters_are_served_in_order_and_nobody_overtakes_them(world):
 
 
 def test_a_wait_that_ends_without_a_place_is_a_quota_error_and_leaves_the_queue(world):
-    world.directory.limit(ACME, 1)
+    world.edit(ACME, agents=1)
     world.agents.spawn(ACME, forever()).name  # noqa: B018  # holds the place
     with pytest.raises(QuotaExceeded):
         world.agents.spawn(ACME, forever(), wait=0.02)
@@ -79,27 +80,40 @@ def test_a_wait_that_ends_without_a_place_is_a_quota_error_and_leaves_the_queue(
 
 
 def test_l13_one_tenants_queue_starves_nobody(world):
-    world.directory.limit(ACME, 1)
-    world.directory.limit(BETA, 1)
+    world.edit(ACME, agents=1)
+    world.edit(BETA, agents=1)
     held = world.agents.spawn(ACME, forever())
     queue = [Asking(world) for _ in range(20)]
     for _ in range(20):
         assert world.agents.spawn(BETA, value(1)).result(5) == 1
-    world.directory.put(ACME, Status.SUSPENDED)
+    world.put(ACME, Status.SUSPENDED)
     assert all(isinstance(each.ended(), TenantSuspended) for each in queue)
     assert held.state in ("running", "stopped")
 
 
-def test_waiters_of_a_suspended_tenant_are_refused_at_once(world):
-    world.directory.limit(ACME, 1)
-    world.agents.spawn(ACME, forever())
+def test_waiters_of_a_suspended_tenant_are_refused_though_no_place_becomes_free(world):
+    started, release = threading.Event(), threading.Event()
+
+    async def deaf():
+        started.set()
+        while not release.is_set():
+            try:
+                await asyncio.sleep(0.01)
+            except asyncio.CancelledError:
+                continue
+
+    world.edit(ACME, agents=1)
+    held = world.agents.spawn(ACME, deaf())
+    assert started.wait(5)
     waiting = Asking(world)
-    world.directory.put(ACME, Status.SUSPENDED)
+    world.put(ACME, Status.SUSPENDED)
     assert isinstance(waiting.ended(), TenantSuspended)
+    assert held.state == "running"
+    release.set()
 
 
 def test_close_sends_waiters_away(world):
-    world.directory.limit(ACME, 1)
+    world.edit(ACME, agents=1)
     world.agents.spawn(ACME, forever())
     waiting = Asking(world)
     world.agents.close()
@@ -107,17 +121,17 @@ def test_close_sends_waiters_away(world):
 
 
 def test_a_raised_quota_serves_the_queue(world):
-    world.directory.limit(ACME, 1)
+    world.edit(ACME, agents=1)
     world.agents.spawn(ACME, forever())
     waiting = Asking(world)
-    world.directory.limit(ACME, 2)
+    world.edit(ACME, agents=2)
     assert waiting.ended().state == "running"
 
 
 def test_a_lowered_quota_stops_nobody_and_admits_nobody(world):
-    world.directory.limit(ACME, 2)
+    world.edit(ACME, agents=2)
     running = [world.agents.spawn(ACME, forever()) for _ in range(2)]
-    world.directory.limit(ACME, 1)
+    world.edit(ACME, agents=1)
     running[0].stop()
     with pytest.raises(QuotaExceeded):
         world.agents.spawn(ACME, forever())
@@ -131,7 +145,7 @@ def test_a_wait_that_is_no_time_is_refused(agents, wait):
 
 
 def test_l1_of_many_racers_as_many_win_as_there_are_places(world):
-    world.directory.limit(ACME, 3)
+    world.edit(ACME, agents=3)
     go, outcomes = threading.Event(), []
 
     def race():
@@ -152,7 +166,7 @@ def test_l1_of_many_racers_as_many_win_as_there_are_places(world):
 
 
 def test_a_rate_refusal_gives_the_place_back_and_closes_the_coroutine(world):
-    world.directory.limit(ACME, 1, agent_spawns=1)
+    world.edit(ACME, agents=1, agent_spawns=1)
     world.agents.spawn(ACME, value()).result(5)
     work = value()
     with pytest.raises(RateLimited):
@@ -161,7 +175,7 @@ def test_a_rate_refusal_gives_the_place_back_and_closes_the_coroutine(world):
 
 
 def test_a_quota_refusal_takes_no_permit(world):
-    world.directory.limit(ACME, 1, agent_spawns=2)
+    world.edit(ACME, agents=1, agent_spawns=2)
     running = world.agents.spawn(ACME, forever())
     for _ in range(5):
         with pytest.raises(QuotaExceeded):
@@ -171,7 +185,7 @@ def test_a_quota_refusal_takes_no_permit(world):
 
 
 def test_waiting_in_an_event_loop_is_refused_rather_than_stopping_it(world):
-    world.directory.limit(ACME, 1)
+    world.edit(ACME, agents=1)
 
     async def main():
         world.agents.spawn(ACME, forever())
@@ -183,7 +197,7 @@ def test_waiting_in_an_event_loop_is_refused_rather_than_stopping_it(world):
 
 
 def test_the_awaitable_twin_waits_for_a_place_on_no_thread(world):
-    world.directory.limit(ACME, 1)
+    world.edit(ACME, agents=1)
 
     async def main():
         first = world.agents.spawn(ACME, forever())
@@ -200,7 +214,7 @@ def test_the_awaitable_twin_waits_for_a_place_on_no_thread(world):
 
 
 def test_a_cancelled_or_expired_wait_leaves_no_place_behind(world):
-    world.directory.limit(ACME, 1)
+    world.edit(ACME, agents=1)
 
     async def main():
         first = world.agents.spawn(ACME, forever())
@@ -218,34 +232,36 @@ def test_a_cancelled_or_expired_wait_leaves_no_place_behind(world):
     assert asyncio.run(main()) == "in"
 
 
-def test_a_wait_cancelled_just_after_the_place_was_given_gives_it_back(world):
-    world.directory.limit(ACME, 1)
+def test_a_place_given_to_somebody_who_just_went_away_is_taken_back():
+    places = Places(lambda _: 1)
+    places.ask(ACME, queue=False)
+    late = places.ask(ACME, queue=True)
+    places.give_back(ACME)
+    assert late.done()
+    places.withdraw(ACME, late)
+    assert places.count(ACME) == 0
 
-    async def main():
-        first = world.agents.spawn(ACME, forever())
-        waiting = asyncio.create_task(world.agents.spawn_async(ACME, value(), wait=30))
-        await asyncio.sleep(0)
-        stopped = first.stop
-        thread = threading.Thread(target=stopped)
-        thread.start()
-        while world.agents._places.waiting():
-            await asyncio.sleep(0)
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-        await asyncio.to_thread(thread.join)
 
-    asyncio.run(main())
-    assert world.agents.count(ACME) == 0
+def test_nobody_overtakes_the_queue_while_a_raised_quota_is_not_heard_of_yet():
+    limit = [1]
+    places = Places(lambda _: limit[0])
+    places.ask(ACME, queue=False)
+    waiting = places.ask(ACME, queue=True)
+    limit[0] = 2
+    with pytest.raises(QuotaExceeded):
+        places.ask(ACME, queue=False)
+    places.look_again([ACME])
+    assert waiting.done()
 
 
 def test_a_suspension_refuses_awaiting_spawns_at_once(world):
-    world.directory.limit(ACME, 1)
+    world.edit(ACME, agents=1)
 
     async def main():
         world.agents.spawn(ACME, forever())
         waiting = asyncio.create_task(world.agents.spawn_async(ACME, value(), wait=30))
         await asyncio.sleep(0)
-        world.directory.put(ACME, Status.SUSPENDED)
+        world.put(ACME, Status.SUSPENDED)
         with pytest.raises(TenantSuspended):
             await asyncio.wait_for(waiting, 5)
 

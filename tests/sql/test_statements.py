@@ -132,6 +132,14 @@ def test_the_same_shape_is_rendered_once() -> None:
     assert (first.parameters, second.parameters) == (["ten_a", "ten_a"], ["ten_b", "ten_b"])
 
 
+def test_one_row_is_not_sorted_and_its_order_is_checked_all_the_same() -> None:
+    where = (Condition("id", Operator.EQ, "a"),)
+    assert "ORDER" not in scoped().scan(Scan(NOTES, where, (Order("title"),)), "ten_a").text
+    assert "ORDER" in scoped().scan(Scan(NOTES, (Condition("id", Operator.GE, "a"),), (Order("title"),)), "ten_a").text
+    with pytest.raises(QueryError):
+        scoped().scan(Scan(NOTES, where, (Order("random()"),)), "ten_a")
+
+
 def test_placeholders_are_those_of_the_dialect() -> None:
     scan = Scan(TAGS, (Condition("name", Operator.EQ, "x"),), limit=2)
     for placeholder, ending in (

@@ -200,8 +200,9 @@ def test_m12_a_slow_auth_service_admits_nobody(world):
 
     async def main():
         for slow in (awaited, threaded):
+            gate = world.gated(slow, timeout=0.05)
             with pytest.raises(AuthenticationUnavailable):
-                await world.gated(slow, timeout=0.05).identify_async(world.request(tenant="acme"))
+                await asyncio.wait_for(gate.identify_async(world.request(tenant="acme")), 5)
         release.set()
 
     asyncio.run(main())

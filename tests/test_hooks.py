@@ -1,0 +1,63 @@
+"""Every hook is documented with its exact arguments, and is called when the docs say."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+from partywall import Engine, hookimpl, hookspecs
+from partywall.ledger import AuditRecord
+from partywall.model import Status
+
+DOCS = Path(__file__).parent.parent / "docs" / "hooks.md"
+HOOKS = [
+    function for name, function in inspect.getmembers(hookspecs, inspect.isfunction) if name.startswith("partywall_")
+]
+
+
+def test_every_hook_stands_in_the_docs_with_its_exact_arguments() -> None:
+    text = DOCS.read_text()
+    assert len(HOOKS) >= 3
+    for hook in HOOKS:
+        arguments = ", ".join(inspect.signature(hook).parameters)
+        assert f"`{hook.__name__}({arguments})`" in text
+
+
+def test_status_changes_are_told_after_they_are_in_force(open_engine: Callable[..., Engine]) -> None:
+    told: list[tuple[str, Status | None, Status | None, Status | None]] = []
+
+    @hookimpl
+    def partywall_status_changed(tenant_id: str, before: Status | None, after: Status | None) -> None:
+        told.append((tenant_id, before, after, engine.directory.status(tenant_id)))  # type: ignore[arg-type]
+
+    engine = open_engine(plugins=[SimpleNamespace(partywall_status_changed=partywall_status_changed)])
+    acme = engine.tenants.get_by_slug("acme")
+    engine.tenants.suspend(acme.id, reason="unpaid")
+    assert told == [(acme.id, Status.ACTIVE, Status.SUSPENDED, Status.SUSPENDED)]
+
+
+def test_a_hook_may_take_fewer_arguments_and_its_failure_changes_nothing(open_engine: Callable[..., Engine]) -> None:
+    @hookimpl
+    def partywall_status_changed(after: Status | None) -> None:
+        raise RuntimeError("mine alone")
+
+    engine = open_engine(plugins=[SimpleNamespace(partywall_status_changed=partywall_status_changed)])
+    acme = engine.tenants.get_by_slug("acme")
+    assert engine.tenants.suspend(acme.id, reason="unpaid").tenant.status is Status.SUSPENDED
+
+
+def test_audit_records_are_told_after_their_commit(open_engine: Callable[..., Engine]) -> None:
+    told: list[AuditRecord] = []
+
+    @hookimpl
+    def partywall_audit_recorded(record: AuditRecord) -> None:
+        told.append(record)
+
+    engine = open_engine(plugins=[SimpleNamespace(partywall_audit_recorded=partywall_audit_recorded)])
+    acme = engine.tenants.get_by_slug("acme")
+    engine.tenants.suspend(acme.id, reason="unpaid")
+    engine.close()
+    assert [record.action for record in told] == ["tenant.suspended"]
+    assert told[0].sequence > 0
