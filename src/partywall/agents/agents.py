@@ -25,7 +25,7 @@ from partywall.agents.reaping import reap
 from partywall.agents.run import STOPPED, Run, Runs
 from partywall.clock import Clock
 from partywall.context import TenantContext, current_tenant
-from partywall.errors import InvalidArgument, PartywallError, TenantNotFound
+from partywall.errors import BackendError, InvalidArgument, PartywallError, TenantNotFound
 from partywall.ledger import AgentProcess, Ledger
 from partywall.model import Status
 from partywall.names import TenantId, parse_action
@@ -295,6 +295,8 @@ class Agents:
     def _refusal(self, tenant_id: TenantId) -> Exception:
         try:
             self._directory.require_active(tenant_id)
+        except BackendError:
+            pass  # the engine is closing: a plain stop
         except PartywallError as refusal:
             return refusal
         return CancelledError(STOPPED)
@@ -339,8 +341,8 @@ def _seconds(wait: float | None) -> float:
     return seconds
 
 
-def _closed() -> PartywallError:
-    return PartywallError("the engine is closed")
+def _closed() -> BackendError:
+    return BackendError("the engine is closed")
 
 
 def _unrecorded(_report: StopReport) -> None:
