@@ -14,6 +14,7 @@ import pytest
 
 from partywall.backend import Count, Delete, Insert, Scan, Update
 from partywall.errors import BackendError, ConstraintViolation, IsolationBreach
+from partywall_duckdb.shard import Shard
 
 
 def plant(store: Any, session: Any, token: str, rows: int = 300) -> None:
@@ -111,28 +112,47 @@ def test_dropping_what_was_never_there_is_no_error(store: Any) -> None:
     assert again.stamp(placement) is None
 
 
-def test_a_purge_waits_for_open_transactions(store: Any) -> None:
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_purge_waits_for_open_transactions(store: Any, read_only: bool) -> None:
     backend = store.open(shards=1)
     neighbour = store.session(backend, "ten_stays")
-    placement = store.placed(backend, "ten_purged")
-    neighbour.begin()
     store.write_note(neighbour, "n1")
-    waiting = threading.Event()
+    placement = store.placed(backend, "ten_purged")
+    neighbour.begin(read_only=read_only)
+    assert store.note_ids(neighbour) == ["n1"]
     gate = neighbour._shard.gate
-
-    def purge() -> None:
-        waiting.set()
-        backend.drop(placement)
-
     with ThreadPoolExecutor(1) as threads:
-        purged = threads.submit(purge)
-        assert waiting.wait(10)
-        while not gate._writes_stopped:
+        purged = threads.submit(backend.drop, placement)
+        while not (gate._reads_stopped if read_only else gate._writes_stopped):
             assert not purged.done()
+        assert store.note_ids(neighbour) == ["n1"]
         neighbour.commit()
         purged.result(30)
+    assert backend.health() == {}
     assert store.note_ids(neighbour) == ["n1"]
     assert backend.stamp(placement) is None
+
+
+def test_the_new_file_is_complete_when_it_is_swapped_in(store: Any) -> None:
+    backend = store.open(shards=1)
+    plant(store, store.session(backend, "ten_stays"), "kept")
+    backend.drop(store.placed(backend, "ten_purged"))
+    assert sorted(path.name for path in store.home.iterdir()) == ["layout.json", "shard-00.duckdb"]
+
+
+def test_sessions_are_given_out_while_the_file_is_swapped(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = store.open(shards=1)
+    staying, purged = store.placed(backend, "ten_stays"), store.placed(backend, "ten_purged")
+    given: list[Any] = []
+    opened = Shard._in_service
+
+    def watched(shard: Shard) -> frozenset[str]:
+        given.append(backend.session(staying))
+        return opened(shard)
+
+    monkeypatch.setattr(Shard, "_in_service", watched)
+    backend.drop(purged)
+    assert [store.note_ids(session) for session in given] == [[]]
 
 
 def test_neighbours_read_and_write_while_tenants_are_purged(store: Any) -> None:
@@ -263,3 +283,13 @@ def test_a_checkpoint_without_room_for_its_copy_is_put_off(store: Any, monkeypat
     backend.maintain()
     assert not (store.home / "shard-00.duckdb.wal").exists()
     assert store.note_ids(session) == ["n1", "n2"]
+
+
+def test_closing_without_room_for_the_copy_leaves_the_log(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = store.open(shards=1)
+    store.write_note(store.session(backend, "ten_aaaa"), "n1")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", _full)
+        backend.close()
+    assert (store.home / "shard-00.duckdb.wal").exists()
+    assert store.note_ids(store.session(store.open(), "ten_aaaa")) == ["n1"]
