@@ -94,6 +94,15 @@ class Cache:
                 else:
                     connection.execute("INSERT OR REPLACE INTO good VALUES (?, ?, ?)", (key, good.digest, good.data))
 
+    def scrub(self) -> None:
+        """Write the file anew without the bytes of what was forgotten, and empty its log."""
+        self._guarded(self._scrub)
+
+    def _scrub(self) -> None:
+        if self._connection is not None:
+            self._connection.execute("VACUUM")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Let go of the file."""
         if self._connection is not None:

@@ -29,6 +29,7 @@ _log = logging.getLogger("partywall.catalog")
 _QUIET_SECONDS: Final = 0.05
 _PATIENT_SECONDS: Final = 1.0
 _REFRESH_LOOKS: Final = 20
+_TELLING_SECONDS: Final = 5.0
 
 
 class Catalog:
@@ -44,6 +45,7 @@ class Catalog:
         self._listeners: tuple[Callable[[CatalogChange], None], ...] = ()
         self._undelivered: deque[CatalogChange] = deque()
         self._delivering = threading.Lock()
+        self._teller: int | None = None
         self._folder = Folder(Path(root))
         self._cache = Cache(self._folder.var / "catalog.sqlite")
         try:
@@ -102,6 +104,7 @@ class Catalog:
             if not self._sweep(_QUIET_SECONDS, final=True, together=look < _REFRESH_LOOKS - 1):
                 break
             time.sleep(_QUIET_SECONDS / 4)
+        self._deliver(patience=_TELLING_SECONDS)
         return self.snapshot
 
     def subscribe(self, listener: Callable[[CatalogChange], None]) -> None:
@@ -134,6 +137,11 @@ class Catalog:
         """Remove the tenant's file; the tenant is out of force when this returns. Its data is not touched."""
         self._apply(lambda: self._changes.remove_tenant(tenant_id))
 
+    def scrub(self) -> None:
+        """Make sure that no bytes of removed files are left in the cache of last good versions."""
+        with self._lock:
+            self._cache.scrub()
+
     def edit_plan(self, plan: PlanName, changes: Mapping[str, object]) -> None:
         """Change lines of plans.yaml; the paths start in the plan, such as ``quotas.maxProjects``. As edit_tenant."""
         self._apply(lambda: self._changes.edit_plan(plan, changes))
@@ -147,7 +155,7 @@ class Catalog:
                 self._publish(work())
             finally:
                 self._report()
-        self._deliver()
+        self._deliver(patience=_TELLING_SECONDS)
 
     def _look(self, keys: set[str]) -> set[str]:
         with self._lock:
@@ -191,14 +199,23 @@ class Catalog:
         if not self.problems:
             self.last_success = self._clock.now()
 
-    def _deliver(self) -> None:
-        # No lock of ours is held while listeners run, so one that takes another lock cannot deadlock with an edit.
-        while self._undelivered and self._delivering.acquire(blocking=False):
+    def _deliver(self, *, patience: float = 0.0) -> None:
+        """Tell the listeners; with patience, also wait until another thread has told what it is telling.
+
+        No lock of ours but the one of telling is held while listeners run. The wait is bounded, because a listener
+        may itself be waiting for the caller.
+        """
+        if self._teller == threading.get_ident():
+            return  # a listener edits: what it changed is told once it returns
+        while (self._undelivered or patience) and self._delivering.acquire(timeout=patience):
+            self._teller = threading.get_ident()
             try:
                 while self._undelivered:
                     self._tell(self._undelivered.popleft())
             finally:
+                self._teller = None
                 self._delivering.release()
+            patience = 0.0
 
     def _target(self) -> Target:
         return Target(look=self._look, sweep=self._sweep_in_background, next_expiry=self._next_expiry)

@@ -52,6 +52,7 @@ class Purging:
         tombstone = replace(record, slug=Slug("purged"), reason=None, purged_at=now)
         self._journal.finish(operation, "tenant.purged", {}, also=lambda tx: _forget(tx, tombstone))
         self._journal.ledger.scrub()
+        self._catalog.scrub()
         self._directory.impose(tombstone)
 
     def require_not_begun(self, tenant_id: TenantId) -> None:
