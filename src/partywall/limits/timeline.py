@@ -1,0 +1,50 @@
+"""Time for the limiter: whole nanoseconds since its start, and readings of the monotonic clock."""
+
+from __future__ import annotations
+
+import time
+from math import floor, inf, nextafter
+from typing import Final
+
+from partywall.clock import Clock, SystemClock
+
+__all__ = ["Timeline"]
+
+_NANOSECONDS: Final = 1_000_000_000
+
+
+class Timeline:
+    """One limiter's time. Windows are counted in whole nanoseconds, so that no sum of floats can lose a permit."""
+
+    __slots__ = ("_start", "monotonic")
+
+    def __init__(self, clock: Clock) -> None:
+        # The method of SystemClock in between would cost a fifth of a check.
+        self.monotonic = time.monotonic if type(clock) is SystemClock else clock.monotonic
+        self._start = self.monotonic()
+
+    def now(self) -> int:
+        """Nanoseconds since the start."""
+        return self._elapsed(self.monotonic())
+
+    def reading(self, at: int) -> float:
+        """The first reading of the clock, in seconds, at which ``at`` nanoseconds have passed since the start."""
+        reading = self._start + at / _NANOSECONDS
+        while self._elapsed(reading) < at:
+            reading = nextafter(reading, inf)
+        while self._elapsed(earlier := nextafter(reading, -inf)) >= at:
+            reading = earlier
+        return reading
+
+    def seconds_until(self, reading: float) -> float:
+        """Seconds from now to a reading, 0.0 when it has passed; waiting that long is never too short."""
+        now = self.monotonic()
+        if now >= reading:
+            return 0.0
+        seconds = reading - now
+        while now + seconds < reading:
+            seconds = nextafter(seconds, inf)
+        return seconds
+
+    def _elapsed(self, reading: float) -> int:
+        return floor((reading - self._start) * _NANOSECONDS)
