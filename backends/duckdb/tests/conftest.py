@@ -136,3 +136,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
         for backend in opened.backends:
             closing.callback(backend.close)
+
+
+@pytest.fixture
+def pair(store: Any) -> Any:
+    """Two tenants in the one shard that there is."""
+    backend = store.open(shards=1)
+    return backend, store.session(backend, "ten_aaaa"), store.session(backend, "ten_bbbb")
