@@ -16,11 +16,10 @@ from enum import Enum
 from pathlib import Path
 from types import ModuleType
 
-from partywall.quotas import Quotas, Usage
-
 from partywall.agents import Agents
 from partywall.audit import AuditLog
 from partywall.isolation import Isolation, ScopedQuery
+from partywall.quotas import Quotas, Usage
 from partywall.tenants import Tenants
 
 TARGET = Path(__file__).parent.parent / "src" / "partywall" / "aio.py"
@@ -143,24 +142,23 @@ def _default(value: object) -> str:
 
 
 def _forwarded(parameter: inspect.Parameter) -> str:
-    if parameter.name == "loop":  # the method runs in a worker thread, where the caller's loop is not known
-        return "loop=loop or asyncio.get_running_loop()"
     if parameter.kind is parameter.KEYWORD_ONLY:
         return f"{parameter.name}={parameter.name}"
     return f"**{parameter.name}" if parameter.kind is parameter.VAR_KEYWORD else parameter.name
 
 
 def _method(owner: type, name: str, imports: Imports) -> str:
-    function = getattr(owner, name)
+    awaitable = getattr(owner, f"{name}_async", None)  # what waits without a thread says so itself
+    function = awaitable or getattr(owner, name)
     source = sys.modules[owner.__module__]
     signature = inspect.signature(function)
-    arguments = [_forwarded(parameter) for parameter in list(signature.parameters.values())[1:]]
-    call = ", ".join(["self", f"self._sync.{name}", *arguments])
-    summary = (inspect.getdoc(function) or "").splitlines()[0]
+    arguments = ", ".join(_forwarded(parameter) for parameter in list(signature.parameters.values())[1:])
+    call = f"_sync.{name}_async({arguments})" if awaitable else f"_workers.run(self, self._sync.{name}, {arguments})"
+    summary = (inspect.getdoc(getattr(owner, name)) or "").splitlines()[0]
     return (
         f"\n    async def {name}{_spelled(signature, imports, source)}:\n"
         f'        """{summary}"""\n'
-        f"        return await self._workers.run({call})\n"
+        f"        return await self.{call}\n"
     )
 
 

@@ -6,7 +6,6 @@ What is in memory (limiter, features, snapshot, tenant context) is called on the
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -172,7 +171,10 @@ class AsyncTenants:
 
     async def purge_due(self) -> Sequence[TenantId]:
         """Purge every deleted tenant whose retention is over; returns their ids."""
-        return await self._workers.run(self, self._sync.purge_due)
+        return await self._workers.run(
+            self,
+            self._sync.purge_due,
+        )
 
 
 class AsyncQuotas:
@@ -228,7 +230,10 @@ class AsyncIsolation:
 
     async def pending_moves(self) -> list[PendingMove]:
         """The tenants whose plan or file wishes for another strategy or region than their data has."""
-        return await self._workers.run(self, self._sync.pending_moves)
+        return await self._workers.run(
+            self,
+            self._sync.pending_moves,
+        )
 
 
 class AsyncAgents:
@@ -247,20 +252,9 @@ class AsyncAgents:
         wait: float | None = None,
         env: Mapping[str, str] | None = None,
         cwd: str | os.PathLike[str] | None = None,
-        loop: asyncio.AbstractEventLoop | None = None,
     ) -> Agent:
         """Run a coroutine or a command for the tenant, which must be in service."""
-        return await self._workers.run(
-            self,
-            self._sync.spawn,
-            tenant_id,
-            work,
-            name=name,
-            wait=wait,
-            env=env,
-            cwd=cwd,
-            loop=loop or asyncio.get_running_loop(),
-        )
+        return await self._sync.spawn_async(tenant_id, work, name=name, wait=wait, env=env, cwd=cwd)
 
     async def stop(self, agent_id: str, *, grace: float = 5.0) -> StopReport:
         """Tell an agent to stop, and wait up to ``grace`` seconds; nothing is done for one that is gone."""

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 
 from partywall.audit import AuditLog
-from partywall.backend import Placement
+from partywall.backend import Capability, Placement
 from partywall.context import current_tenant
 from partywall.directory import Directory, DirectoryChange
 from partywall.errors import IsolationBreach, TenantRequired
@@ -124,6 +124,9 @@ class Isolation:
     def _opened(self, placement: Placement) -> Scope:
         backend = self._stores.backend(placement.backend)
         capabilities = self._stores.named(placement.backend).spec.capabilities
+        if Capability.DURABLE not in capabilities:
+            # A store that forgets has forgotten the place too, if it was made before the last start.
+            backend.provision(placement.tenant_id, placement.region)
         return Scope(self._directory, placement, backend, capabilities)
 
     def _place(self, tenant_id: TenantId) -> Placement:

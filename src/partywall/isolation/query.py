@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,7 +13,7 @@ from partywall.errors import QueryError
 from partywall.isolation.execution import Execution
 from partywall.isolation.scope import Scope, Unit
 from partywall.isolation.statements import Guard
-from partywall.isolation.values import decode_rows
+from partywall.model import ColumnType, Table
 from partywall.names import TenantId, parse_row_id
 
 __all__ = ["ScopedQuery"]
@@ -57,7 +58,7 @@ class ScopedQuery:
         checked = self._guard.table(table)
         scan = self._guard.scan(self._tenant_id, checked, where, order_by, limit)
         rows = self._read(lambda session, execution: execution.select(session, scan))
-        return decode_rows(checked, rows)
+        return _decoded(checked, rows)
 
     def get(self, table: str, row_id: str) -> Row | None:
         """The tenant's row with this id, or None."""
@@ -83,7 +84,7 @@ class ScopedQuery:
                 lambda session, execution: execution.insert(session, checked, complete),
                 several=self._execution.needs_transaction(checked),
             )
-        return decode_rows(checked, complete)
+        return _decoded(checked, complete)
 
     def update(self, table: str, row_id: str, changes: Mapping[str, Any]) -> int:
         """Set columns of the tenant's row with this id; returns 1, or 0 when there is no such row."""
@@ -116,7 +117,7 @@ class ScopedQuery:
         result = self._write(
             lambda session, execution: execution.upsert(session, checked, row, given, columns), several=True
         )
-        return decode_rows(checked, [dict(result)])[0]
+        return _decoded(checked, [result])[0]
 
     @contextmanager
     def transaction(self) -> Iterator[ScopedQuery]:
@@ -162,3 +163,14 @@ class ScopedQuery:
 
     def __repr__(self) -> str:
         return f"<ScopedQuery of {self._tenant_id}>"
+
+
+def _decoded(table: Table, rows: Iterable[Row]) -> list[Row]:
+    """Rows as callers see them: JSON documents are read, the rest is as it was."""
+    documents = [name for name, column in table.columns.items() if column.type is ColumnType.JSON]
+    decoded = [dict(row) for row in rows]
+    for row in decoded:
+        for name in documents:
+            if row[name] is not None:
+                row[name] = json.loads(row[name])
+    return decoded

@@ -7,15 +7,13 @@ against their column; and a ``tenant_id`` may stand in the data only when it is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any, Final
 
 from partywall.backend import Order, Row, Scan
 from partywall.clock import Clock, utc
 from partywall.errors import ConstraintViolation, QueryError
-from partywall.isolation.values import encode
-from partywall.model import ID, Column, ColumnType, Table
+from partywall.model import ID, ColumnType, Table, encode
 from partywall.names import ColumnName, TableName, TenantId, new_row_id, parse_row_id
 from partywall.operators import Comparison, Condition, Operator
 
@@ -85,7 +83,7 @@ class Guard:
         for name, column in table.columns.items():
             value = given.get(name)
             if value is None and name not in given:
-                value = self._default(table, name, column)
+                value = column.initial(utc(self._clock.now()))
             if value is None and column.required:
                 raise QueryError(f"{table.name}.{name} is required")
             row[name] = value
@@ -136,13 +134,6 @@ class Guard:
                 _refuse_comparison(name, value)
                 given[name] = None if value is None else encode(kind, value, f"{table.name}.{name}")
         return given
-
-    def _default(self, table: Table, name: str, column: Column) -> Any:
-        if column.default is None:
-            return None
-        if column.type is ColumnType.TIMESTAMP:
-            return utc(self._clock.now()) if column.default == "now" else _moment(column.default)
-        return encode(column.type, column.default, f"{table.name}.{name}")
 
 
 def keys_of(table: Table) -> list[tuple[str, ...]]:
@@ -216,10 +207,6 @@ def _orders(table: Table, order_by: str | Sequence[str] | None) -> tuple[Order, 
     if all(order.column != ID for order in orders):
         orders.append(Order(ID))
     return tuple(orders)
-
-
-def _moment(text: Any) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def _quoted(name: Any) -> str:

@@ -14,8 +14,9 @@ from partywall.model.plan import (
     Strategy,
 )
 from partywall.model.settings import BackendChoice, EngineConfig, ReloadConfig
-from partywall.model.table import ID, Column, ColumnType, Table, TablesFile
+from partywall.model.table import ID, Column, Table, TablesFile
 from partywall.model.tenant import Billing, Owner, Settings, Status, Tenant, TenantSpec, grants_of
+from partywall.model.values import ColumnType, encode
 
 __all__ = [
     "ALL_FEATURES",
@@ -43,5 +44,6 @@ __all__ = [
     "TablesFile",
     "Tenant",
     "TenantSpec",
+    "encode",
     "grants_of",
 ]

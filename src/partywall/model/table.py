@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 from pydantic import (
@@ -15,26 +15,15 @@ from pydantic import (
     model_validator,
 )
 
+from partywall.errors import QueryError
 from partywall.model._base import snake_config
+from partywall.model.values import ColumnType, encode
 from partywall.names import ColumnName, TableName, parse_column, parse_table
 
-__all__ = ["ID", "Column", "ColumnType", "Table", "TablesFile"]
+__all__ = ["ID", "Column", "Table", "TablesFile"]
 
 ID = ColumnName("id")
 """The primary key that every table has, a text unique within the tenant; made by the engine unless given."""
-
-
-class ColumnType(StrEnum):
-    """What a column holds, as Python sees it in a row."""
-
-    TEXT = "text"  # str
-    INTEGER = "integer"  # int of 64 bits
-    FLOAT = "float"  # float, finite
-    BOOLEAN = "boolean"  # bool
-    TIMESTAMP = "timestamp"  # aware datetime in UTC, to the microsecond
-    DATE = "date"  # date
-    BYTES = "bytes"  # bytes
-    JSON = "json"  # dict, list, str, int, float, bool
 
 
 def _type(value: Any) -> ColumnType:
@@ -56,7 +45,9 @@ class Column(BaseModel):
     required: bool = False
     """Whether every row must have a value."""
     default: JsonValue = None
-    """What a row gets that names no value; ``now`` on a timestamp is the moment of the insert."""
+    """What a row gets that names no value: ``now`` on a timestamp is the moment of the insert; other moments and
+    dates are ISO texts, bytes are a text's UTF-8.
+    """
     references: Annotated[TableName, AfterValidator(parse_table)] | None = None
     """The table, of the same tenant, whose row with this id must exist; it cannot be deleted meanwhile."""
 
@@ -64,7 +55,25 @@ class Column(BaseModel):
     def _consistent(self) -> Column:
         if self.references is not None and self.type is not ColumnType.TEXT:
             raise ValueError("a column that references another table holds its id: type must be text")
+        try:
+            self.initial(datetime.now(UTC))
+        except (QueryError, TypeError, ValueError):
+            raise ValueError(f"the default does not fit the type {self.type}") from None
         return self
+
+    def initial(self, now: datetime) -> Any:
+        """What a row holds that names no value, in the form that the rows of the contract have."""
+        value: Any = self.default
+        if value is None:
+            return None
+        match self.type:
+            case ColumnType.TIMESTAMP:
+                value = now if value == "now" else datetime.fromisoformat(value)
+            case ColumnType.DATE:
+                value = date.fromisoformat(value)
+            case ColumnType.BYTES:
+                value = value.encode()
+        return encode(self.type, value, "the default")
 
 
 def _with_id(columns: Any) -> Any:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from partywall.clock import Clock, utc
@@ -41,20 +39,5 @@ DIALECT: Final = Dialect(
 
 def default_of(column: Column, clock: Clock) -> Any:
     """What rows that are there already get in a column that is new; None when it has no default."""
-    default: Any = column.default
-    if default is None:
-        return None
-    if column.type is ColumnType.TIMESTAMP and default == "now":
-        return _naive(utc(clock.now()))
-    convert: dict[ColumnType, Callable[[Any], Any]] = {
-        ColumnType.TIMESTAMP: lambda text: _naive(datetime.fromisoformat(text)),
-        ColumnType.DATE: date.fromisoformat,
-        ColumnType.BYTES: str.encode,
-        ColumnType.FLOAT: float,
-        ColumnType.JSON: _canonical,
-    }
-    return convert.get(column.type, lambda value: value)(default)
-
-
-def _canonical(document: Any) -> str:
-    return json.dumps(document, allow_nan=False, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    value = column.initial(utc(clock.now()))
+    return _naive(value) if isinstance(value, datetime) else value

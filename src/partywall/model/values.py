@@ -1,20 +1,32 @@
-"""Values on their way into and out of a store: checked against the column's type, never coerced by guess."""
+"""What a column may hold: values are checked against their column's type on the way in, never coerced by guess."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
+from enum import StrEnum
 from typing import Any, Final
 
-from partywall.backend import Row
 from partywall.errors import QueryError
-from partywall.model import ColumnType, Table
 
-__all__ = ["decode_rows", "encode"]
+__all__ = ["ColumnType", "encode"]
 
 _DEEPEST_JSON: Final = 64
+
+
+class ColumnType(StrEnum):
+    """What a column holds, as Python sees it in a row."""
+
+    TEXT = "text"  # str
+    INTEGER = "integer"  # int of 64 bits
+    FLOAT = "float"  # float, finite
+    BOOLEAN = "boolean"  # bool
+    TIMESTAMP = "timestamp"  # aware datetime in UTC, to the microsecond
+    DATE = "date"  # date
+    BYTES = "bytes"  # bytes
+    JSON = "json"  # dict, list, str, int, float, bool
 
 
 def encode(kind: ColumnType, value: Any, where: str) -> Any:
@@ -23,26 +35,6 @@ def encode(kind: ColumnType, value: Any, where: str) -> Any:
         return _ENCODERS[kind](value)
     except (TypeError, ValueError, OverflowError) as error:
         raise QueryError(f"{where} takes {_EXPECTED[kind]}, not {_shown(value)}{_detail(error)}") from None
-
-
-def decode_rows(table: Table, rows: Iterable[Row]) -> list[Row]:
-    """Rows as callers see them: JSON documents are read, the rest is as it was."""
-    documents = _documents(table)
-    if not documents:
-        return list(rows)
-    return [_decoded(row, documents) for row in rows]
-
-
-def _documents(table: Table) -> list[str]:
-    return [name for name, column in table.columns.items() if column.type is ColumnType.JSON]
-
-
-def _decoded(row: Row, documents: list[str]) -> Row:
-    for name in documents:
-        text = row[name]
-        if text is not None:
-            row[name] = json.loads(text)
-    return row
 
 
 def _text(value: Any) -> str:
