@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -113,14 +114,11 @@ def test_without_the_extra_the_command_says_what_to_install() -> None:
         assert done.stderr == f"error: '{missing}' is not installed; run: pip install 'partywall[cli]'\n"
 
 
-def test_a_reader_that_has_enough_is_no_error_to_speak_of(folder: DataFolder) -> None:
-    done = subprocess.run(
-        f"{sys.executable} -m partywall plans list --json | true",
-        shell=True,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_enough_is_no_error_to_speak_of(folder: DataFolder, unbuffered: str) -> None:
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    pipeline = f"{sys.executable} -m partywall tenants list | true"
+    done = subprocess.run(pipeline, shell=True, capture_output=True, text=True, check=False, env=environment)
     assert (done.stdout, done.stderr) == ("", "")
 
 

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from partywall.backend import Placement
+from partywall.cli.sight import look
 from partywall.clock import SystemClock, month_of
+from partywall.errors import LedgerError
 from partywall.folder import DataFolder
 from partywall.ledger import AuditRecord, Ledger, LifecycleRecord, Operation, OperationState, Transaction, open_ledger
 from partywall.model import Status, Strategy
@@ -256,3 +258,11 @@ def test_a_wrong_edit_of_a_plan_is_refused_and_writes_nothing(
     assert (refused.code, refused.out) == (2, "")
     assert refused.err.startswith("error: ")
     assert (folder.tenancy / "plans.yaml").read_bytes() == before
+
+
+def test_looking_at_a_ledger_cannot_write_it(
+    folder: DataFolder, acme: str, write: Callable[[Callable[[Transaction], object]], None]
+) -> None:
+    write(lambda tx: tx.put_lifecycle(suspended(acme)))
+    with look(folder) as sight, pytest.raises(LedgerError):
+        sight.ledger.write(lambda tx: tx.put_lifecycle(suspended(acme)))
