@@ -53,8 +53,10 @@ class FixedDirectory:
         self.set_status(tenant_id, Status.ACTIVE)
 
     def set_status(self, tenant_id: str, status: Status | None) -> None:
-        before = self.statuses.pop(tenant_id, None)
-        if status is not None:
+        before = self.statuses.get(tenant_id)
+        if status is None:
+            self.statuses.pop(tenant_id, None)
+        else:
             self.statuses[tenant_id] = status
         known = TenantId(tenant_id)
         self._tell(DirectoryChange({known: (before, status)}, tenants=frozenset([known])))

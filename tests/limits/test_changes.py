@@ -72,6 +72,16 @@ def test_another_window_length_neither_forgets_what_was_used_nor_locks_out(limit
     assert limiter.check(ACME, REQUESTS)
 
 
+def test_another_window_length_carries_what_still_weighs_of_the_window_before(limited_to, rate) -> None:
+    limiter, clock, directory = limited_to(rate(10, 60))
+    assert admitted(limiter, 10) == 10
+    clock.advance(90)
+    assert limiter.status(ACME, REQUESTS).remaining == 5
+    directory.set_plan("free", api_requests=rate(10, 3600))
+    assert limiter.status(ACME, REQUESTS).remaining == 5
+    assert admitted(limiter, 20) == 5
+
+
 def test_the_algorithm_can_change_under_a_window_in_use(limited_to, rate) -> None:
     limiter, clock, directory = limited_to(rate(10, 60, "fixed_window"))
     assert admitted(limiter, 10) == 10

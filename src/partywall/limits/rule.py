@@ -76,8 +76,7 @@ class Rule:
 
     def left(self, spent: Spent, now: int) -> int:
         """The permits that are left now; grows until the window ends, unless some are taken."""
-        # Use under a higher limit, before an edit, counts no further than the new limit: it locks nobody out.
-        return max(0, self.limit - self.weight(spent, now) - min(spent.used, self.limit))
+        return max(0, self.limit - self.weight(spent, now) - spent.used)
 
     def retry_at(self, spent: Spent, now: int, cost: int) -> int:
         """When ``cost`` permits, at most the limit, are there if none is taken meanwhile; now if they are.
@@ -90,6 +89,7 @@ class Rule:
             return now + self.window
         if not self.sliding:
             return (spent.number + 1) * self.window
+        # Use under a higher limit, before an edit, counts no further than this limit: it locks nobody out.
         used = min(spent.used, self.limit)
         if used + cost <= self.limit:
             return self._eased(spent.number, min(spent.previous, self.limit), used + cost)

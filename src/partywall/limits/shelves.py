@@ -49,7 +49,6 @@ class Shelf:
             self.ring.append(key)
             return None
         del self.cells[key]
-        cell.end = CLOSED
         return key
 
     def compact(self) -> bool:
