@@ -14,7 +14,7 @@ DISTRIBUTIONS = [CORE, *sorted(ROOT.glob("backends/*/src/*")), *sorted(ROOT.glob
 
 LAYERS = [
     {"errors", "names", "clock"},
-    {"context", "model", "operators", "backend", "hookspecs", "sql"},
+    {"context", "model", "operators", "aggregates", "backend", "hookspecs", "sql"},
     {"catalog", "registry", "ledger", "folder"},
     {"directory", "audit"},
     {"limits", "quotas", "isolation"},

@@ -23,12 +23,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from partywall.aggregates import Measure
 from partywall.clock import Clock
+from partywall.errors import BackendError
 from partywall.model import Strategy, Table
 from partywall.names import Region, TableName, TenantId
 from partywall.operators import Condition
 
 __all__ = [
+    "Aggregate",
     "Backend",
     "BackendSetup",
     "BackendSpec",
@@ -55,7 +58,9 @@ class Capability(StrEnum):
     DURABLE = "durable"
     """A commit that returned survives the end of the process at any moment."""
     FILTERS = "filters"
-    """``scan`` and ``count`` honour ``where``, ``order_by`` and ``limit``."""
+    """``scan`` and ``count`` honour ``where``, ``order_by``, ``after`` and ``limit``."""
+    AGGREGATES = "aggregates"
+    """``aggregate`` groups and measures in the store."""
     KEYS = "keys"
     """``insert`` and ``update`` refuse a taken key with ConstraintViolation, and then write nothing."""
     INTERRUPTS = "interrupts"
@@ -90,6 +95,8 @@ class Scan:
     where: tuple[Condition, ...] = ()
     order_by: tuple[Order, ...] = ()
     limit: int | None = None
+    after: tuple[Any, ...] | None = None
+    """Only the rows that come after this key: one value for each sort key, the last of which is ``id``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,21 @@ class Count:
 
     table: Table
     where: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """Measure the tenant's rows that match, by group. Sent only to a backend with AGGREGATES.
+
+    Missing values are left out of a measure; ``sum``, ``avg``, ``min`` and ``max`` of none is None. Rows come
+    by group, a missing group value last.
+    """
+
+    table: Table
+    measures: Mapping[str, Measure]
+    """By the name of the result's column."""
+    where: tuple[Condition, ...] = ()
+    group_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +177,10 @@ class Session(ABC):
     def count(self, statement: Count) -> int:
         """The number of rows that match; called only with FILTERS."""
         return len(self.scan(Scan(statement.table, statement.where)))
+
+    def aggregate(self, statement: Aggregate) -> Sequence[Row]:
+        """One row for each group, with its group columns and measures; called only with AGGREGATES."""
+        raise BackendError("this backend does not aggregate")
 
     @abstractmethod
     def write(self, statement: Write) -> int:
