@@ -453,3 +453,15 @@ def test_on_a_read_only_source_a_file_without_an_id_is_told_which_line_to_add(fi
     (files.tenants / "acme.yaml").chmod(0o644)
     files.write("tenants/acme.yaml", f"{line}\n{body}")
     assert list(catalog.refresh().ids()) == [line.removeprefix("id: ")]
+
+
+def test_files_saved_one_after_another_are_one_snapshot_of_a_refresh(files, heard) -> None:
+    files.tenant("one")
+    files.tenant("two")
+    catalog = files.open()
+    ear = heard(catalog)
+    files.tenant("one", plan="starter")
+    os.utime(files.tenants / "one.yaml", (1, 1))  # quiet for long, while the other was saved just now
+    files.tenant("two", plan="starter")
+    catalog.refresh()
+    assert [change.tenants for change in ear.changes] == [{"ten_one0001", "ten_two0001"}]
