@@ -178,7 +178,7 @@ class Session(ABC):
         """The number of rows that match; called only with FILTERS."""
         return len(self.scan(Scan(statement.table, statement.where)))
 
-    def aggregate(self, statement: Aggregate) -> Sequence[Row]:
+    def aggregate(self, statement: Aggregate) -> Sequence[Row]:  # noqa: ARG002  # named for those who implement it
         """One row for each group, with its group columns and measures; called only with AGGREGATES."""
         raise BackendError("this backend does not aggregate")
 

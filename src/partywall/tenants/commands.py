@@ -10,7 +10,7 @@ from typing import Any, Final
 from partywall.audit import acting_as
 from partywall.clock import Clock
 from partywall.errors import InvalidArgument
-from partywall.ledger import Ledger, Operation, OperationState
+from partywall.ledger import Ledger, Operation, OperationState, Transaction
 from partywall.model import Tenant
 from partywall.tenants.journal import error_document, new_operation_id
 from partywall.tenants.tenants import Suspension, Tenants
@@ -82,8 +82,8 @@ class Commands:
         if self._clock.now() - operation.created_at > _EXPIRES:
             self._close(operation, error={"code": "expired", "message": "no engine took it up in time"})
             return
-        begun = replace(operation, state=OperationState.RUNNING)
-        self._ledger.write(lambda tx: tx.put_operation(begun))
+        if not self._begun(operation):
+            return
         try:
             with acting_as(operation.actor):
                 result = self.run(operation.kind, operation.arguments)
@@ -91,6 +91,16 @@ class Commands:
             self._close(operation, error=error_document(error))
         else:
             self._close(operation, result=result)
+
+    def _begun(self, operation: Operation) -> bool:
+        def begin(tx: Transaction) -> bool:
+            current = tx.operation(operation.id)
+            if current is None or current.state is not OperationState.QUEUED:
+                return False  # whoever asked took it back
+            tx.put_operation(replace(operation, state=OperationState.RUNNING))
+            return True
+
+        return self._ledger.write(begin)
 
     def _close(self, operation: Operation, *, result: Any = None, error: Mapping[str, Any] | None = None) -> None:
         state = OperationState.DONE if error is None else OperationState.FAILED

@@ -1,0 +1,48 @@
+"""What does `import partywall` cost, beside what it keeps from loading?
+
+Each import runs in a fresh interpreter, in turn with the others; the ratio is to starting an interpreter that
+imports nothing.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from statistics import median
+
+ROUNDS = 9
+CASES = {
+    "nothing": "pass",
+    "import partywall": "import partywall",
+    "... and its errors and operators": "from partywall import PartywallError, gt",
+    "... and the engine": "from partywall import open",
+    "import pydantic": "import pydantic",
+    "import sqlite3": "import sqlite3",
+    "import duckdb": "import duckdb",
+}
+
+
+def once(statement: str) -> float:
+    """Seconds for one fresh interpreter."""
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, "-c", statement], check=True)
+    return time.perf_counter() - begun
+
+
+def main() -> None:
+    """Print one table."""
+    seconds: dict[str, list[float]] = {name: [] for name in CASES}
+    for _ in range(ROUNDS):
+        for name, statement in CASES.items():
+            seconds[name].append(once(statement))
+    floor = median(seconds["nothing"])
+    print(f"\nImports: median of {ROUNDS} fresh interpreters, Python {sys.version.split()[0]}")
+    print(f"{'statement':<36}{'ms':>8}{'over nothing, ms':>18}{'ratio':>8}")
+    for name, times in seconds.items():
+        middle = median(times)
+        print(f"{name:<36}{middle * 1000:>8.1f}{(middle - floor) * 1000:>18.1f}{middle / floor:>8.2f}")
+
+
+if __name__ == "__main__":
+    main()
