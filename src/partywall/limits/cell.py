@@ -23,7 +23,8 @@ CLOSED: Final = -inf
 """The end of a window that admits nobody without a look at the directory."""
 _CHUNK: Final = 1024
 _KEPT: Final = 1 << 18
-_REFUSALS: Final = 256
+_REFUSALS: Final = 64
+_FLOOD: Final = 4096
 
 if TYPE_CHECKING:
 
@@ -103,9 +104,10 @@ def granting(rule: Rule, spent: Spent, left: int, tables: Tables) -> Cell:
     return cell
 
 
-def refusing(refusal: Measured, rule: Rule, spent: Spent) -> Cell:
-    """A cell that gives the same refusal until a permit comes back."""
-    return _filled((refusal,) * _REFUSALS, refusal.retry_reading, rule, spent, grants=False)
+def refusing(refusal: Measured, rule: Rule, spent: Spent, *, again: bool) -> Cell:
+    """A cell that gives the same refusal until a permit comes back; many times where it was asked for ``again``."""
+    table = (refusal,) * (_FLOOD if again else _REFUSALS)
+    return _filled(table, refusal.retry_reading, rule, spent, grants=False)
 
 
 def closed(rule: Rule, spent: Spent) -> Cell:

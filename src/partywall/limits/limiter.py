@@ -16,7 +16,7 @@ from partywall.clock import Clock
 from partywall.context import current_tenant
 from partywall.errors import InvalidArgument
 from partywall.limits.bound import BoundLimit, refusal
-from partywall.limits.cell import Cell, Tables, closed, granting, refusing
+from partywall.limits.cell import Tables, closed, granting, refusing
 from partywall.limits.decision import Decision, Measured
 from partywall.limits.rule import Rule, Spent
 from partywall.limits.shelves import ShelfName, Shelves
@@ -147,9 +147,9 @@ class Limiter:
                 self._shelves.sweep(now)
                 cell = self._shelves.get(place.shelf, place.key)
             spent = rule.carried(cell.drain(), cell.rule, now) if cell is not None else rule.nothing(now)
-            return self._settle(place, spent, now, cost)
+            return self._settle(place, spent, now, cost, again=cell is not None and not cell.grants)
 
-    def _settle(self, place: _Place, spent: Spent, now: int, cost: int) -> Decision:
+    def _settle(self, place: _Place, spent: Spent, now: int, cost: int, *, again: bool) -> Decision:
         rule = place.rule
         left = rule.left(spent, now)
         decision: Decision
@@ -159,15 +159,14 @@ class Limiter:
             decision = Decision(rule, left)
         else:
             decision = Measured(rule, spent, now, cost)
-        self._shelves.put(place.shelf, place.key, self._cell(rule, spent, now, left, decision), unnamed=place.unnamed)
-        return decision
-
-    def _cell(self, rule: Rule, spent: Spent, now: int, left: int, decision: Decision) -> Cell:
         if not self._lock_free or not rule.limit:
-            return closed(rule, spent)
-        if left or decision.allowed:
-            return granting(rule, spent, left, self._tables)
-        return refusing(Measured(rule, spent, now, cost=1), rule, spent)
+            cell = closed(rule, spent)
+        elif left or decision.allowed:
+            cell = granting(rule, spent, left, self._tables)
+        else:
+            cell = refusing(Measured(rule, spent, now, cost=1), rule, spent, again=again)
+        self._shelves.put(place.shelf, place.key, cell, unnamed=place.unnamed)
+        return decision
 
     def _place(self, tenant_id: str, action: str, user_id: str | None) -> _Place:
         tenant = self._directory.require_active(tenant_id)
