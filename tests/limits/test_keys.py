@@ -83,11 +83,19 @@ def test_idle_keys_go_by_themselves_as_others_call(limited_to, rate) -> None:
         limiter.check(f"ten_{number:05d}", REQUESTS)
     assert kept(limiter) == 5_000
     room = sys.getsizeof(limiter._cells[REQUESTS])
-    for _ in range(100):
+    for _ in range(400):
         clock.advance(1)
         limiter.check(ACME, REQUESTS)
     assert kept(limiter) == 1
     assert sys.getsizeof(limiter._cells[REQUESTS]) < room / 50
+
+
+def test_memory_is_bounded_while_every_call_brings_a_new_key(limited_to, rate) -> None:
+    limiter, clock, _ = limited_to(rate(5, 1, per="user"))
+    for number in range(10_000):
+        clock.advance(0.01)
+        limiter.check(ACME, REQUESTS, user_id=f"u{number}")
+        assert number % 100 or kept(limiter) < 700
 
 
 def test_the_sweep_forgets_no_usage_that_counts(limited_to, rate) -> None:

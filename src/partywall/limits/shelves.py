@@ -19,8 +19,8 @@ __all__ = ["Shelf", "ShelfName", "Shelves"]
 ShelfName: TypeAlias = Action | tuple[Action, TenantId]
 """An action, whose cells are by tenant, or a tenant's action, whose cells are by user."""
 _UNNAMED: Final = 100
-_LIVE: Final = 8
-_DEAD: Final = 64
+_LIVE: Final = 3
+_DEAD: Final = 16
 _SPARSE: Final = 1024
 
 
