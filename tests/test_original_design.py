@@ -235,7 +235,15 @@ def test_nothing_works_after_close(data_folder: object, clock: ManualClock) -> N
     engine = partywall.open(str(data_folder), clock=clock, watch=False)
     acme = engine.tenants.get_by_slug("acme")
     query = engine.query(acme.id)
+    engine.limiter.check(acme.id, "api_requests")
     engine.close()
     engine.close()
-    with pytest.raises(partywall.PartywallError, match="closed"):
-        query.count("projects")
+    for operation in (
+        lambda: query.count("projects"),
+        lambda: engine.limiter.check(acme.id, "api_requests"),
+        lambda: engine.quotas.check(acme.id),
+        lambda: engine.features.has(acme.id, "sso"),
+        lambda: engine.tenants.suspend(acme.id, reason="x"),
+    ):
+        with pytest.raises(partywall.PartywallError, match="closed"):
+            operation()

@@ -89,7 +89,7 @@ class Directory:
             spec = self._catalog.snapshot.by_slug(reference)
             tenant_id = spec.id if spec else None
         if tenant_id is None or tenant_id not in self._status:
-            raise TenantNotFound("no such tenant")
+            raise self._absence()
         return tenant_id
 
     def by_domain(self, host: str) -> TenantId | None:
@@ -101,14 +101,14 @@ class Directory:
         """What the tenant's file declares; TenantNotFound."""
         spec = self._catalog.snapshot.tenant(TenantId(tenant_id))
         if spec is None or tenant_id not in self._status:
-            raise TenantNotFound("no such tenant")
+            raise self._absence()
         return spec
 
     def grants(self, tenant_id: str) -> Grants:
         """What the tenant is granted: its plan, overridden by its own file; TenantNotFound."""
         grants = self._catalog.snapshot.grants(TenantId(tenant_id))
         if grants is None or tenant_id not in self._status:
-            raise TenantNotFound("no such tenant")
+            raise self._absence()
         return grants
 
     def tenant(self, tenant_id: str) -> Tenant:
@@ -153,9 +153,10 @@ class Directory:
             self._closed = True
             self._status = {}
 
+    def _absence(self) -> PartywallError:
+        return BackendError("the engine is closed") if self._closed else TenantNotFound("no such tenant")
+
     def _refusal(self, tenant_id: str) -> PartywallError:
-        if self._closed:
-            return BackendError("the engine is closed")
         match self._status.get(TenantId(tenant_id)):
             case Status.SUSPENDED:
                 return TenantSuspended("the tenant is suspended; resume it to go on")
@@ -164,7 +165,7 @@ class Directory:
             case Status.PENDING:
                 return TenantPending("the tenant is not in service yet")
             case _:
-                return TenantNotFound("no such tenant")
+                return self._absence()
 
     def _on_catalog(self, change: CatalogChange) -> None:
         with self._changing:

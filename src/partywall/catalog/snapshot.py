@@ -91,7 +91,7 @@ class Plans:
 class Snapshot:
     """All plans and tenants as they are in force together. A request takes one and stays with it."""
 
-    def __init__(  # noqa: PLR0917  # made in two places, both in this package
+    def __init__(
         self,
         generation: int,
         digest: str,
