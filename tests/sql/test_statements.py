@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partywall.backend import Count, Delete, Insert, Order, Scan, Update
+from partywall.aggregates import Function, Measure, avg, count, max_, min_, sum_
+from partywall.backend import Aggregate, Count, Delete, Insert, Order, Scan, Update
 from partywall.errors import IsolationBreach, QueryError
 from partywall.model import ColumnType, Table, TablesFile
 from partywall.operators import Condition, Operator, matching
@@ -61,6 +62,12 @@ def test_a2_only_declared_columns_are_compared_sorted_and_set() -> None:
         lambda: statements.scan(Scan(NOTES, (Condition("1=1 or title", Operator.EQ, "x"),)), "ten_aaaa"),
         lambda: statements.scan(Scan(NOTES, order_by=(Order("random()"),)), "ten_aaaa"),
         lambda: statements.count(Count(NOTES, (Condition("tenant_id", Operator.NE, "x"),)), "ten_aaaa"),
+        lambda: statements.scan(Scan(NOTES, order_by=(Order("random()"),), after=("a",)), "ten_aaaa"),
+        lambda: statements.aggregate(Aggregate(NOTES, {"n": sum_("rank) FROM x; --")}), "ten_aaaa"),
+        lambda: statements.aggregate(Aggregate(NOTES, {"n": count()}, group_by=("tenant_id",)), "ten_aaaa"),
+        lambda: statements.aggregate(Aggregate(NOTES, {"n": sum_("title")}), "ten_aaaa"),
+        lambda: statements.aggregate(Aggregate(NOTES, {"n": Measure(Function.MAX)}), "ten_aaaa"),
+        lambda: statements.aggregate(Aggregate(NOTES, {}), "ten_aaaa"),
         lambda: statements.write(Update(NOTES, ["a"], {"tenant_id": "ten_bbbb"}), "ten_aaaa"),
         lambda: statements.write(Update(NOTES, ["a"], {"id": "b"}), "ten_aaaa"),
         lambda: statements.write(Insert(NOTES, [{**note("a"), "tenant_id": "ten_bbbb"}]), "ten_aaaa"),
@@ -84,6 +91,7 @@ def test_b5_without_a_tenant_no_statement_is_rendered(tenant: str | None, dialec
     for refused in (
         lambda: statements.scan(Scan(NOTES), tenant),
         lambda: statements.count(Count(NOTES), tenant),
+        lambda: statements.aggregate(Aggregate(NOTES, {"n": count()}), tenant),
         lambda: statements.write(Insert(NOTES, [note("a")]), tenant),
         lambda: statements.write(Update(NOTES, ["a"], {"rank": 2}), tenant),
         lambda: statements.write(Delete(NOTES, ["a"]), tenant),
@@ -108,6 +116,10 @@ def everything(statements: Statements, value: str) -> list[Rendered]:
             for operator in comparisons
         ),
         statements.count(Count(NOTES, (Condition("title", Operator.LIKE, value),)), value),
+        statements.scan(Scan(NOTES, (), (Order("title", True), Order("id")), 3, (value, value)), value),
+        statements.aggregate(
+            Aggregate(NOTES, {value: max_("title")}, (Condition("title", Operator.EQ, value),), ("rank",)), value
+        ),
         *statements.write(Insert(NOTES, [note(f"{value}{n}", value) for n in range(9)]), value),
         *statements.write(Update(NOTES, [value, "b"], {"title": value}), value),
         *statements.write(Delete(NOTES, [value]), value),
@@ -201,29 +213,111 @@ def conditions(draw: st.DrawFn) -> Condition:
     return Condition(column, operator, draw(VALUES[column]))
 
 
-@given(
-    rows=st.lists(st.tuples(*(st.none() | values for values in VALUES.values())), max_size=6),
-    where=st.lists(conditions(), max_size=2).map(tuple),
-    order=st.sampled_from(list(product(["title", "rank", "at"], [False, True]))),
-)
-def test_a_store_answers_as_the_conditions_say(
-    rows: list[tuple[Any, ...]], where: tuple[Condition, ...], order: tuple[str, bool]
-) -> None:
-    statements = scoped()
+def filled(statements: Statements, mine: list[dict[str, Any]]) -> sqlite3.Connection:
     store = sqlite3.connect(":memory:")
     store.execute("PRAGMA case_sensitive_like = ON")
     store.execute("CREATE TABLE notes (tenant_id TEXT, id TEXT, title TEXT, rank INTEGER, at TEXT)")
-    mine = [note(str(number), *values) for number, values in enumerate(rows)]
     for tenant in ("ten_mine", "ten_other"):
         for rendered in statements.write(Insert(NOTES, mine), tenant):
             store.execute(rendered.text, rendered.parameters)
+    return store
+
+
+def fetched(store: sqlite3.Connection, rendered: Rendered) -> list[Any]:
+    return store.execute(rendered.text, rendered.parameters).fetchall()
+
+
+ROWS = st.lists(st.tuples(*(st.none() | values for values in VALUES.values())), max_size=6).map(
+    lambda rows: [note(str(number), *values) for number, values in enumerate(rows)]
+)
+WHERE = st.lists(conditions(), max_size=2).map(tuple)
+FEW = st.fixed_dictionaries({"title": st.sampled_from([None, "a", "B"]), "rank": st.sampled_from([None, 1, 2])})
+FEW_ROWS = st.lists(FEW, max_size=9).map(lambda rows: [note(str(number), **row) for number, row in enumerate(rows)])
+KEYS = st.permutations(["title", "rank"]).flatmap(
+    lambda columns: st.tuples(*(st.tuples(st.just(column), st.booleans()) for column in [*columns, "id"]))
+)
+
+
+@given(mine=ROWS, where=WHERE, order=st.sampled_from(list(product(["title", "rank", "at"], [False, True]))))
+def test_a_store_answers_as_the_conditions_say(
+    mine: list[dict[str, Any]], where: tuple[Condition, ...], order: tuple[str, bool]
+) -> None:
+    statements = scoped()
+    store = filled(statements, mine)
     scan = statements.scan(Scan(NOTES, where, (Order(*order), Order("id"))), "ten_mine")
-    found = statements.rows(NOTES, store.execute(scan.text, scan.parameters).fetchall())
-    count = statements.count(Count(NOTES, where), "ten_mine")
-    (counted,) = store.execute(count.text, count.parameters).fetchone()
+    found = statements.rows(NOTES, fetched(store, scan))
+    ((counted,),) = fetched(store, statements.count(Count(NOTES, where), "ten_mine"))
     store.close()
     assert found == ordered(matching(mine, where), *order)
     assert counted == len(found)
+
+
+@given(mine=FEW_ROWS, keys=KEYS)
+def test_reading_on_from_any_row_gives_the_rows_that_come_after_it(
+    mine: list[dict[str, Any]], keys: tuple[tuple[str, bool], ...]
+) -> None:
+    statements = scoped()
+    store = filled(statements, mine)
+    whole = mine
+    for column, descending in reversed(keys):
+        whole = ordered(whole, column, descending)
+    order = tuple(Order(*key) for key in keys)
+    for place, row in enumerate(whole):
+        after = tuple(row[column] for column, _ in keys)
+        scan = statements.scan(Scan(NOTES, (), order, 4, after), "ten_mine")
+        assert statements.rows(NOTES, fetched(store, scan)) == whole[place + 1 : place + 5]
+    store.close()
+
+
+@pytest.mark.parametrize("after", [(), ("a",), ("a", "b", "c")])
+def test_a_key_to_read_on_from_has_a_value_for_each_sort_key(after: tuple[str, ...]) -> None:
+    with pytest.raises(QueryError, match="one value for each sort key"):
+        scoped().scan(Scan(NOTES, order_by=(Order("title"), Order("id")), after=after), "ten_a")
+    with pytest.raises(QueryError):
+        scoped().scan(Scan(NOTES, after=()), "ten_a")
+
+
+def test_nothing_comes_after_missing_values_alone() -> None:
+    text = scoped().scan(Scan(NOTES, order_by=(Order("title"),), after=(None,)), "ten_a").text
+    assert "1 = 0" in text
+
+
+MEASURES = {
+    "all": count(),
+    "titled": count("title"),
+    "sum": sum_("rank"),
+    "avg": avg("rank"),
+    "least": min_("title"),
+    "last": max_("at"),
+}
+
+
+@given(
+    mine=st.lists(
+        st.tuples(st.sampled_from([None, "a", "B", "é"]), st.none() | st.integers(-9, 9), st.none() | MOMENTS)
+    ),
+    where=WHERE,
+    group_by=st.sampled_from([(), ("title",), ("title", "rank"), ("at",)]),
+)
+def test_a_store_measures_as_the_measures_say(
+    mine: list[tuple[Any, ...]], where: tuple[Condition, ...], group_by: tuple[str, ...]
+) -> None:
+    statements = scoped()
+    rows = [note(str(number), *values) for number, values in enumerate(mine)]
+    store = filled(statements, rows)
+    statement = Aggregate(NOTES, MEASURES, where, group_by)
+    found = statements.groups(statement, fetched(store, statements.aggregate(statement, "ten_mine")))
+    store.close()
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {} if group_by else {(): []}
+    for row in matching(rows, where):
+        groups.setdefault(tuple(row[column] for column in group_by), []).append(row)
+    expected = [
+        {**dict(zip(group_by, key, strict=True)), **{name: each.of(group) for name, each in MEASURES.items()}}
+        for key, group in groups.items()
+    ]
+    for column in reversed(group_by):
+        expected = ordered(expected, column, False)
+    assert found == expected
 
 
 def ordered(rows: list[dict[str, Any]], column: str, descending: bool) -> list[dict[str, Any]]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from partywall.errors import QueryError
-from partywall.model import ColumnType
+from partywall.model import ID, ColumnType
 from partywall.operators import Condition, Operator
 from partywall.sql.dialect import Dialect, quote
 
-__all__ = ["Shape", "comparable", "condition_text", "split"]
+__all__ = ["Keys", "Shape", "after_parameters", "after_text", "comparable", "condition_text", "split"]
 
 Shape: TypeAlias = tuple[str, str, int]
 """Column, test and number of parameters."""
+Keys: TypeAlias = tuple[tuple[str, bool], ...]
+"""Sort keys: column, and whether it descends."""
 
 _NEVER = "never"
 _TEXTUAL = frozenset({ColumnType.TEXT, ColumnType.JSON})
@@ -65,6 +67,36 @@ def condition_text(shape: Shape, types: Mapping[str, ColumnType], dialect: Diale
             return f"{comparable(column, kind, dialect)} {test} ?"
         case _:
             return "1 = 0"
+
+
+def after_text(keys: Keys, missing: tuple[bool, ...], types: Mapping[str, ColumnType], dialect: Dialect) -> str:
+    """The text of "comes after these values in this order", where missing values come last either way.
+
+    ``missing`` says which of the values are None. The rows wanted agree in the first keys and come later in the
+    next one: after ``(a, b)`` come those with a later ``a``, and those with the same ``a`` and a later ``b``.
+    """
+    cases: list[str] = []
+    same: list[str] = []
+    for (column, descending), absent in zip(keys, missing, strict=True):
+        text = comparable(column, types[column], dialect)
+        if not absent:
+            later = f"{text} {'<' if descending else '>'} ?"
+            later = later if column == ID else f"({later} OR {quote(column)} IS NULL)"
+            cases.append(" AND ".join([*same, later]))
+        same.append(f"{quote(column)} IS NULL" if absent else f"{text} = ?")
+    return f"({' OR '.join(f'({case})' for case in cases)})" if cases else "1 = 0"
+
+
+def after_parameters(keys: Keys, values: Sequence[Any], types: Mapping[str, ColumnType], dialect: Dialect) -> list[Any]:
+    """The parameters of ``after_text``, in its order."""
+    parameters: list[Any] = []
+    same: list[Any] = []
+    for (column, _), value in zip(keys, values, strict=True):
+        if value is not None:
+            encode = dialect.encode.get(types[column])
+            same.append(encode(value) if encode else value)
+            parameters.extend(same)
+    return parameters
 
 
 def comparable(column: str, kind: ColumnType, dialect: Dialect) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
+from partywall.aggregates import Function
 from partywall.errors import QueryError
 from partywall.model import ColumnType, Table
 
@@ -39,6 +40,8 @@ class Dialect:
     """Put after a text column that is compared or sorted, such as ``COLLATE "C"``, for order by code point."""
     most_parameters: int = 900
     """Parameters that one statement may have; longer writes become several statements. Unused with ``arrays``."""
+    functions: Mapping[tuple[Function, ColumnType], str] = field(default_factory=dict)
+    """Aggregate functions that go by another name for a column's type, such as a sum that rounds once."""
     encode: Codec = field(default_factory=dict)
     """From the contract's values to the driver's."""
     decode: Codec = field(default_factory=dict)

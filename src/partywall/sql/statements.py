@@ -1,18 +1,20 @@
-"""Scan, Count, Insert, Update and Delete as SQL, for one set of declared tables in one place."""
+"""Scan, Count, Aggregate, Insert, Update and Delete as SQL, for one set of declared tables in one place."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
-from partywall.backend import Count, Delete, Insert, Row, Scan, Update, Write
+from partywall.aggregates import Function, Measure
+from partywall.backend import Aggregate, Count, Delete, Insert, Row, Scan, Update, Write
 from partywall.errors import IsolationBreach, QueryError
 from partywall.model import ID, ColumnType, Table
 from partywall.operators import Condition, Operator
-from partywall.sql.conditions import Shape, comparable, condition_text, split
+from partywall.sql.conditions import Keys, Shape, after_parameters, after_text, comparable, condition_text, split
 from partywall.sql.dialect import Dialect, quote
+from partywall.sql.measures import measure_decoder, measure_text
 
 __all__ = ["Rendered", "Statements"]
 
@@ -22,6 +24,9 @@ _SHAPES: Final = 512
 """Texts that are kept of each kind; an application has a few dozen."""
 _FEW_ROWS: Final = 3
 """Up to so many rows VALUES is the faster of the two ways to insert."""
+_ROWS: Final = Measure(Function.COUNT)
+_After: TypeAlias = tuple[Keys, tuple[bool, ...]]
+"""The sort keys, and which of the values to read on from are missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ class Statements:
         prefix = "".join(f"{quote(name)}." for name in within)
         self._relations: dict[str, _Relation] = {table.name: self._relation(prefix, table) for table in tables.values()}
         self._select_text = lru_cache(_SHAPES)(self._select)
+        self._aggregate_text = lru_cache(_SHAPES)(self._aggregate)
         self._insert_text = lru_cache(_SHAPES)(self._insert)
         self._change_text = lru_cache(_SHAPES)(self._change)
 
@@ -82,9 +88,10 @@ class Statements:
         parameters = self._scoped(tenant)
         where = self._where(relation, statement.where, parameters)
         order = self._order(relation, statement, where)
+        after = self._after(relation, statement, parameters)
         if statement.limit is not None:
             parameters.append(statement.limit)
-        text = self._select_text(statement.table.name, where, order, statement.limit is not None, False)
+        text = self._select_text(statement.table.name, where, order, after, statement.limit is not None)
         return Rendered(text, parameters)
 
     def count(self, statement: Count, tenant: str | None = None) -> Rendered:
@@ -92,7 +99,21 @@ class Statements:
         relation = self._declared(statement.table)
         parameters = self._scoped(tenant)
         where = self._where(relation, statement.where, parameters)
-        return Rendered(self._select_text(statement.table.name, where, (), False, True), parameters)
+        return Rendered(self._aggregate_text(statement.table.name, where, (), (_ROWS,)), parameters)
+
+    def aggregate(self, statement: Aggregate, tenant: str | None = None) -> Rendered:
+        """The statement that measures; ``groups`` turns what it fetched into the contract's rows."""
+        relation = self._declared(statement.table)
+        for column in statement.group_by:
+            _require_known(relation, column)
+        if not (statement.group_by or statement.measures):
+            raise QueryError("an aggregate names at least one measure or one column to group by")
+        parameters = self._scoped(tenant)
+        where = self._where(relation, statement.where, parameters)
+        measures = tuple(statement.measures.values())
+        return Rendered(
+            self._aggregate_text(statement.table.name, where, tuple(statement.group_by), measures), parameters
+        )
 
     def write(self, statement: Write, tenant: str | None = None) -> list[Rendered]:
         """The statements that write: none when there is nothing to do, at most one with ``Dialect.arrays``."""
@@ -116,6 +137,22 @@ class Statements:
                     row[name] = decode(row[name])
         return rows
 
+    def groups(self, statement: Aggregate, fetched: Iterable[Sequence[Any]]) -> list[Row]:
+        """What an aggregate's statement fetched, as the contract's rows."""
+        relation, dialect = self._declared(statement.table), self._dialect
+        names = [*statement.group_by, *statement.measures]
+        decoders = [
+            *(dialect.decode.get(relation.types[column]) for column in statement.group_by),
+            *(measure_decoder(measure, relation.types, dialect) for measure in statement.measures.values()),
+        ]
+        return [
+            {
+                name: decode(value) if decode is not None and value is not None else value
+                for name, decode, value in zip(names, decoders, values, strict=True)
+            }
+            for values in fetched
+        ]
+
     def _declared(self, table: Table) -> _Relation:
         relation = self._relations.get(table.name)
         if relation is None:
@@ -132,13 +169,22 @@ class Statements:
     def _where(self, relation: _Relation, where: Sequence[Condition], parameters: list[Any]) -> tuple[Shape, ...]:
         return tuple(split(condition, relation.types, self._dialect, parameters) for condition in where)
 
-    def _order(self, relation: _Relation, statement: Scan, where: tuple[Shape, ...]) -> tuple[tuple[str, bool], ...]:
-        order = tuple((order.column, order.descending) for order in statement.order_by)
+    def _order(self, relation: _Relation, statement: Scan, where: tuple[Shape, ...]) -> Keys:
+        order = _keys(statement)
         for column, _ in order:
-            if column not in relation.types:
-                raise QueryError(f"unknown column {ascii(column)[:80]}")
+            _require_known(relation, column)
         # One row at most has an id, and sorting it doubles the cost of the statement.
         return () if any(shape[:2] == (ID, Operator.EQ) for shape in where) else order
+
+    def _after(self, relation: _Relation, statement: Scan, parameters: list[Any]) -> _After | None:
+        values = statement.after
+        if values is None:
+            return None
+        keys = _keys(statement)
+        if not keys or len(values) != len(keys):
+            raise QueryError("a key to read on from holds one value for each sort key")
+        parameters.extend(after_parameters(keys, values, relation.types, self._dialect))
+        return keys, tuple(value is None for value in values)
 
     def _inserts(self, relation: _Relation, name: str, rows: Sequence[Row], tenant: str | None) -> Iterator[Rendered]:
         scope = self._scoped(tenant)
@@ -178,21 +224,35 @@ class Statements:
         for batch in _batches(distinct, self._dialect.most_parameters - len(parameters)):
             yield Rendered(self._change_text(name, columns, len(batch)), [*parameters, *batch])
 
-    def _select(
-        self, name: str, where: tuple[Shape, ...], order: tuple[tuple[str, bool], ...], limited: bool, counted: bool
-    ) -> str:
+    def _select(self, name: str, where: tuple[Shape, ...], order: Keys, after: _After | None, limited: bool) -> str:
         relation, dialect = self._relations[name], self._dialect
-        wanted = "count(*)" if counted else ", ".join(map(quote, relation.types))
-        tests = [f"{self._scope} = ?"] if self._scope else []
-        tests += [condition_text(shape, relation.types, dialect) for shape in where]
+        later = [after_text(*after, relation.types, dialect)] if after is not None else []
         keys = [self._sort_key(relation, column, descending) for column, descending in order]
         parts = [
-            f"SELECT {wanted} FROM {relation.name}",  # noqa: S608  # quoted names only; values are parameters
-            f"WHERE {' AND '.join(tests)}" if tests else "",
+            self._from(relation, ", ".join(map(quote, relation.types)), where, later),
             f"ORDER BY {', '.join(keys)}" if keys else "",
             "LIMIT ?" if limited else "",
         ]
         return dialect.numbered(" ".join(filter(None, parts)))
+
+    def _aggregate(
+        self, name: str, where: tuple[Shape, ...], groups: tuple[str, ...], measures: tuple[Measure, ...]
+    ) -> str:
+        relation, dialect = self._relations[name], self._dialect
+        listed = ", ".join(map(quote, groups))
+        wanted = [*map(quote, groups), *(measure_text(measure, relation.types, dialect) for measure in measures)]
+        parts = [
+            self._from(relation, ", ".join(wanted), where, []),
+            f"GROUP BY {listed}" if groups else "",
+            f"ORDER BY {', '.join(self._sort_key(relation, column, False) for column in groups)}" if groups else "",
+        ]
+        return dialect.numbered(" ".join(filter(None, parts)))
+
+    def _from(self, relation: _Relation, wanted: str, where: tuple[Shape, ...], more: list[str]) -> str:
+        tests = [f"{self._scope} = ?"] if self._scope else []
+        tests += [condition_text(shape, relation.types, self._dialect) for shape in where]
+        filtered = f" WHERE {' AND '.join([*tests, *more])}" if tests or more else ""
+        return f"SELECT {wanted} FROM {relation.name}{filtered}"  # noqa: S608  # quoted names only; values are parameters
 
     def _sort_key(self, relation: _Relation, column: str, descending: bool) -> str:
         text = comparable(column, relation.types[column], self._dialect)
@@ -223,6 +283,15 @@ class Statements:
         if self._dialect.arrays:
             return f"= ANY(CAST(? AS {self._dialect.types[ColumnType.TEXT]}[]))"
         return f"IN ({', '.join('?' * ids)})"
+
+
+def _keys(statement: Scan) -> Keys:
+    return tuple((order.column, order.descending) for order in statement.order_by)
+
+
+def _require_known(relation: _Relation, column: str) -> None:
+    if column not in relation.types:
+        raise QueryError(f"unknown column {ascii(column)[:80]}")
 
 
 def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
