@@ -75,7 +75,12 @@ class Twin:
 
 
 TWINS = (
-    Twin(ScopedQuery, "", "select get count insert insert_many update delete upsert", TRANSACTION),
+    Twin(
+        ScopedQuery,
+        "",
+        "select get page count aggregate insert insert_many update update_where delete delete_where upsert",
+        TRANSACTION,
+    ),
     Twin(Tenants, "tenants", "create update_settings change_plan rename suspend resume delete restore purge purge_due"),
     Twin(Quotas, "quotas", "check consume"),
     Twin(Usage, "usage", "increment totals"),

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from partywall.agents.agent import Agent
 from partywall.agents.agents import Agents, Work
 from partywall.agents.ladder import StopReport
+from partywall.aggregates import Measure
 from partywall.audit.log import AuditLog
 from partywall.backend import Placement, Row
 from partywall.isolation.isolation import Isolation, PendingMove
-from partywall.isolation.query import ScopedQuery
+from partywall.isolation.query import Page, ScopedQuery
 from partywall.ledger import AuditRecord
 from partywall.model import Owner, Settings, Status, Strategy, Tenant
 from partywall.names import TenantId
@@ -64,9 +65,34 @@ class AsyncScopedQuery:
         """The tenant's row with this id, or None."""
         return await self._workers.run(self, self._sync.get, table, row_id)
 
+    async def page(
+        self,
+        table: str,
+        where: Mapping[str, Any] | None = None,
+        *,
+        order_by: str | Sequence[str] | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page:
+        """The next ``limit`` rows after ``cursor``, which is what the page before returned; None begins."""
+        return await self._workers.run(
+            self, self._sync.page, table, where, order_by=order_by, limit=limit, cursor=cursor
+        )
+
     async def count(self, table: str, where: Mapping[str, Any] | None = None) -> int:
         """The number of rows that match."""
         return await self._workers.run(self, self._sync.count, table, where)
+
+    async def aggregate(
+        self,
+        table: str,
+        measures: Mapping[str, Measure],
+        *,
+        where: Mapping[str, Any] | None = None,
+        group_by: str | Sequence[str] = (),
+    ) -> list[Row]:
+        """Measures by result name, such as ``{"open": count(), "spent": sum_("budget")}``, one row for each group."""
+        return await self._workers.run(self, self._sync.aggregate, table, measures, where=where, group_by=group_by)
 
     async def insert(self, table: str, data: Mapping[str, Any]) -> Row:
         """Add one row; returns it whole, with its id and defaults."""
@@ -80,9 +106,17 @@ class AsyncScopedQuery:
         """Set columns of the tenant's row with this id; returns 1, or 0 when there is no such row."""
         return await self._workers.run(self, self._sync.update, table, row_id, changes)
 
+    async def update_where(self, table: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
+        """Set columns of every row that matches; returns how many. ``{}`` matches every row of the tenant's."""
+        return await self._workers.run(self, self._sync.update_where, table, where, changes)
+
     async def delete(self, table: str, row_id: str) -> int:
         """Remove the tenant's row with this id; returns 1, or 0 when there is no such row."""
         return await self._workers.run(self, self._sync.delete, table, row_id)
+
+    async def delete_where(self, table: str, where: Mapping[str, Any]) -> int:
+        """Remove every row that matches; returns how many. ``{}`` matches every row of the tenant's."""
+        return await self._workers.run(self, self._sync.delete_where, table, where)
 
     async def upsert(self, table: str, data: Mapping[str, Any], *, key: str | Sequence[str] | None = None) -> Row:
         """Add the row, or change the one with the same key: ``id``, or a declared unique key."""

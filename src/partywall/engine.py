@@ -17,7 +17,7 @@ from partywall.directory import Directory, DirectoryChange
 from partywall.errors import Problem
 from partywall.folder import DataFolder
 from partywall.housekeeping import Housekeeper
-from partywall.isolation import Guard, Isolation, PendingMove, ScopedQuery, Stores
+from partywall.isolation import Cursors, Guard, Isolation, PendingMove, ScopedQuery, Stores
 from partywall.ledger import AuditRecord, open_ledger
 from partywall.limits import Limiter
 from partywall.model import Plan, Status
@@ -98,12 +98,14 @@ class Engine:
             self._opened = opened.pop_all()
 
     def _open_rooms(self, opened: ExitStack) -> None:
-        guard = Guard(self.catalog.tables, self.clock)
+        guard = Guard(self.catalog.tables, self.clock, max_rows=self.catalog.config.max_rows)
+        cursors = Cursors(self.folder.secret("cursors"))
         stores = Stores(self.registry, self.catalog, self.clock, self.folder.var, self._record_store_event)
         opened.callback(stores.close)
         self._stores = stores
-        self.isolation = Isolation(self.directory, self._ledger, self.audit, stores, guard)
+        self.isolation = Isolation(self.directory, self._ledger, self.audit, stores, guard, cursors)
         self.limiter = Limiter(self.directory, self.clock)
+        opened.callback(self.limiter.close)
         self.usage = Usage(self._ledger, self.directory, self.clock)
         self.quotas = Quotas(self._ledger, self.directory, self.clock, self.usage)
         self.features = Features(self.directory)

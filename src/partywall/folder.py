@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import time
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ from partywall.errors import ConfigError, DataFolderInUse
 __all__ = ["DataFolder"]
 
 _LOCK: Final = "engine.lock"
+_KEY_BYTES: Final = 32
 _ATTEMPTS: Final = 5
 _PAUSE: Final = 0.01
 """Seconds between two attempts to become the owner."""
@@ -72,6 +74,22 @@ class DataFolder:
         finally:
             os.close(lock)
         return None
+
+    def secret(self, name: str) -> bytes:
+        """32 random bytes that belong to this folder, made when first asked for; readable by its owner alone."""
+        path = self.var / f"{name}.key"
+        key = path.read_bytes() if path.exists() else b""
+        if len(key) != _KEY_BYTES:
+            key = secrets.token_bytes(_KEY_BYTES)
+            made = path.with_suffix(".new")
+            made.unlink(missing_ok=True)
+            descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(key)
+                file.flush()
+                os.fsync(file.fileno())
+            made.replace(path)
+        return key
 
     def release(self) -> None:
         """Let another engine own the folder."""

@@ -1,9 +1,20 @@
 """The wall: scoped queries, the guard that checks them, and where each tenant's data lives."""
 
+from partywall.isolation.cursors import Cursors
 from partywall.isolation.isolation import Isolation, PendingMove
-from partywall.isolation.query import ScopedQuery
+from partywall.isolation.query import Page, ScopedQuery
 from partywall.isolation.scope import CancelToken, cancel_token
 from partywall.isolation.statements import Guard
 from partywall.isolation.stores import Stores
 
-__all__ = ["CancelToken", "Guard", "Isolation", "PendingMove", "ScopedQuery", "Stores", "cancel_token"]
+__all__ = [
+    "CancelToken",
+    "Cursors",
+    "Guard",
+    "Isolation",
+    "Page",
+    "PendingMove",
+    "ScopedQuery",
+    "Stores",
+    "cancel_token",
+]

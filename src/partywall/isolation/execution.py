@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
-from partywall.backend import Count, Delete, Insert, Order, Row, Scan, Session, Update
+from partywall.backend import Aggregate, Capability, Count, Delete, Insert, Order, Row, Scan, Session, Update
 from partywall.errors import ConstraintViolation, QueryError
 from partywall.isolation.scope import Scope
 from partywall.isolation.statements import Guard, keys_of
@@ -13,14 +14,18 @@ from partywall.operators import Condition, Operator, matching
 
 __all__ = ["Execution"]
 
+_CHUNK: Final = 1_000
+"""Ids in one statement."""
+
 
 class Execution:
     """Carries out checked statements for one tenant."""
 
     def __init__(self, guard: Guard, scope: Scope) -> None:
         self._guard = guard
-        self._filters = scope.filters
-        self._keys = scope.keys
+        self._filters = Capability.FILTERS in scope.capabilities
+        self._aggregates = Capability.AGGREGATES in scope.capabilities
+        self._keys = Capability.KEYS in scope.capabilities
 
     def needs_transaction(self, table: Table, *, deletes: bool = False) -> bool:
         """Whether a write of this table is more than one statement."""
@@ -32,9 +37,11 @@ class Execution:
         """The matching rows, in order."""
         if self._filters:
             return session.scan(scan)
-        rows = [dict(row) for row in matching(session.scan(Scan(scan.table)), scan.where)]
+        rows = matching(session.scan(Scan(scan.table)), scan.where)
         for order in reversed(scan.order_by):
             rows = _sorted(rows, order)
+        if scan.after is not None:
+            rows = [row for row in rows if _comes_after(row, scan.order_by, scan.after)]
         return rows if scan.limit is None else rows[: scan.limit]
 
     def count(self, session: Session, count: Count) -> int:
@@ -43,34 +50,52 @@ class Execution:
             return session.count(count)
         return len(matching(session.scan(Scan(count.table)), count.where))
 
+    def aggregate(self, session: Session, aggregate: Aggregate) -> Sequence[Row]:
+        """One row for each group, ordered by group."""
+        if self._aggregates:
+            return session.aggregate(aggregate)
+        groups: dict[tuple[Any, ...], list[Row]] = {} if aggregate.group_by else {(): []}
+        for row in self.select(session, Scan(aggregate.table, aggregate.where)):
+            groups.setdefault(tuple(row[column] for column in aggregate.group_by), []).append(row)
+        measured = [
+            dict(zip(aggregate.group_by, group, strict=True))
+            | {name: measure.of(rows) for name, measure in aggregate.measures.items()}
+            for group, rows in groups.items()
+        ]
+        for column in reversed(aggregate.group_by):
+            measured = _sorted(measured, Order(column))
+        return measured
+
     def insert(self, session: Session, table: Table, rows: Sequence[Row]) -> None:
         """Add rows whose keys are free and whose references exist."""
         if not rows:
             return
         if not self._keys:
-            self._require_free(session, table, rows, ignoring=frozenset())
+            self._require_free(session, table, rows, replacing=frozenset())
         self._require_targets(session, table, rows)
         session.write(Insert(table, rows))
 
-    def update(self, session: Session, table: Table, row_id: str, changes: Row) -> int:
-        """Set columns of one row; returns 0 when the tenant has no such row."""
+    def update(self, session: Session, table: Table, ids: Sequence[str], changes: Row) -> int:
+        """Set columns of rows; returns how many of the ids are the tenant's rows."""
         if not self._keys and any(set(key) & changes.keys() for key in keys_of(table)):
-            current = self._find(session, table, {ID: row_id})
-            if current is None:
-                return 0
-            self._require_free(session, table, [{**current, **changes}], ignoring=frozenset({row_id}))
+            wanted = frozenset(ids)
+            changed = [{**row, **changes} for row in session.scan(Scan(table)) if row[ID] in wanted]
+            self._require_free(session, table, changed, replacing=wanted)
         self._require_targets(session, table, [changes])
-        return session.write(Update(table, (row_id,), changes))
+        return sum(session.write(Update(table, chunk, changes)) for chunk in _chunks(ids))
 
-    def delete(self, session: Session, table: Table, row_id: str) -> int:
-        """Remove one row that no other row refers to; returns 0 when the tenant has no such row."""
+    def delete(self, session: Session, table: Table, ids: Sequence[str]) -> int:
+        """Remove rows that no other row refers to; returns how many of the ids were the tenant's rows."""
         for other, column in self._guard.referencing(table):
-            where = [Condition(column, Operator.EQ, row_id)]
-            if other.name == table.name:
-                where.append(Condition(ID, Operator.NE, row_id))
-            if self.count(session, Count(other, tuple(where))):
-                raise ConstraintViolation(f"{other.name}.{column} still refers to this row of {table.name}")
-        return session.write(Delete(table, (row_id,)))
+            going = frozenset(ids) if other.name == table.name else frozenset()
+            for chunk in _chunks(ids):
+                if self._refers(session, other, Condition(column, Operator.IN, chunk), going):
+                    raise ConstraintViolation(f"{other.name}.{column} still refers to this row of {table.name}")
+        return sum(session.write(Delete(table, chunk)) for chunk in _chunks(ids))
+
+    def ids(self, session: Session, table: Table, where: tuple[Condition, ...]) -> list[str]:
+        """The ids of the rows that match."""
+        return [row[ID] for row in self.select(session, Scan(table, where, (Order(ID),)))]
 
     def upsert(self, session: Session, table: Table, row: Row, given: Row, key: Sequence[str]) -> Row:
         """Change the row with the same key, or add one; returns the row as it is then."""
@@ -84,7 +109,7 @@ class Execution:
             raise ConstraintViolation(f"the row of {table.name} with this key has another id")
         changes = {name: value for name, value in given.items() if name != ID and name not in key}
         if changes:
-            self.update(session, table, current[ID], changes)
+            self.update(session, table, (current[ID],), changes)
         return {**current, **changes}
 
     def _find(self, session: Session, table: Table, values: Row) -> Row | None:
@@ -92,29 +117,52 @@ class Execution:
         rows = self.select(session, Scan(table, where, limit=1))
         return rows[0] if rows else None
 
+    def _refers(self, session: Session, table: Table, condition: Condition, going: frozenset[str]) -> bool:
+        if not going:
+            return self.count(session, Count(table, (condition,))) > 0
+        return any(row_id not in going for row_id in self.ids(session, table, (condition,)))
+
     def _require_targets(self, session: Session, table: Table, rows: Sequence[Row]) -> None:
         for column, target_name in table.references.items():
             wanted = {row[column] for row in rows if row.get(column) is not None}
             if target_name == table.name:
                 wanted -= {row[ID] for row in rows if ID in row}
-            if not wanted:
-                continue
             target = self._guard.table(target_name)
-            found = self.count(session, Count(target, (Condition(ID, Operator.IN, tuple(sorted(wanted))),)))
-            if found != len(wanted):
-                raise ConstraintViolation(f"{table.name}.{column} refers to a row of {target_name} that does not exist")
+            for chunk in _chunks(sorted(wanted)):
+                found = self.count(session, Count(target, (Condition(ID, Operator.IN, chunk),)))
+                if found != len(chunk):
+                    raise ConstraintViolation(
+                        f"{table.name}.{column} refers to a row of {target_name} that does not exist"
+                    )
 
-    def _require_free(self, session: Session, table: Table, rows: Sequence[Row], *, ignoring: frozenset[str]) -> None:
-        present = [row for row in session.scan(Scan(table)) if row[ID] not in ignoring]
+    def _require_free(self, session: Session, table: Table, rows: Sequence[Row], *, replacing: frozenset[str]) -> None:
+        present = [row for row in session.scan(Scan(table)) if row[ID] not in replacing]
         for key in keys_of(table):
             taken = {tuple(row[column] for column in key) for row in present}
             for row in rows:
                 values = tuple(row[column] for column in key)
                 if None not in values and values in taken:
                     raise ConstraintViolation(f"{table.name}.{', '.join(key)} is already taken")
+                taken.add(values)
+
+
+def _chunks(ids: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    for start in range(0, len(ids), _CHUNK):
+        yield tuple(ids[start : start + _CHUNK])
 
 
 def _sorted(rows: Sequence[Row], order: Order) -> list[Row]:
     present = [row for row in rows if row[order.column] is not None]
     missing = [row for row in rows if row[order.column] is None]
     return sorted(present, key=lambda row: row[order.column], reverse=order.descending) + missing
+
+
+def _comes_after(row: Row, orders: Sequence[Order], after: Sequence[Any]) -> bool:
+    for order, bound in zip(orders, after, strict=True):
+        value = row[order.column]
+        if value == bound:
+            continue
+        if value is None or bound is None:
+            return value is None
+        return bool(value < bound if order.descending else value > bound)
+    return False

@@ -10,6 +10,7 @@ from partywall.backend import Capability, Placement
 from partywall.context import current_tenant
 from partywall.directory import Directory, DirectoryChange
 from partywall.errors import IsolationBreach, TenantRequired
+from partywall.isolation.cursors import Cursors
 from partywall.isolation.query import ScopedQuery
 from partywall.isolation.scope import Scope
 from partywall.isolation.statements import Guard
@@ -37,12 +38,15 @@ class PendingMove:
 class Isolation:
     """The wall: placements, and scoped queries that follow them."""
 
-    def __init__(self, directory: Directory, ledger: Ledger, audit: AuditLog, stores: Stores, guard: Guard) -> None:
+    def __init__(
+        self, directory: Directory, ledger: Ledger, audit: AuditLog, stores: Stores, guard: Guard, cursors: Cursors
+    ) -> None:
         self._directory = directory
         self._ledger = ledger
         self._audit = audit
         self._stores = stores
         self._guard = guard
+        self._cursors = cursors
         self._scopes: dict[TenantId, Scope] = {}
         self._placing = threading.Lock()
 
@@ -60,7 +64,7 @@ class Isolation:
         elif context is not None and context.tenant_id != tenant_id:
             raise IsolationBreach("the tenant context belongs to another tenant than the one named")
         known = self._directory.require_active(tenant_id)
-        return ScopedQuery(known, self._guard, lambda: self._scope(known), timeout=_WRITE_TIMEOUT)
+        return ScopedQuery(known, self._guard, self._cursors, lambda: self._scope(known), timeout=_WRITE_TIMEOUT)
 
     def validate_access(self, tenant_id: str, table: str, row_id: str) -> bool:
         """Whether the row is the tenant's own; another tenant's and one that does not exist answer alike."""

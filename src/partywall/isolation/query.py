@@ -6,19 +6,33 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from partywall.aggregates import Measure
 from partywall.backend import Count, Row, Session
 from partywall.errors import QueryError
+from partywall.isolation.cursors import Cursors
 from partywall.isolation.execution import Execution
 from partywall.isolation.scope import Scope, Unit
 from partywall.isolation.statements import Guard
 from partywall.model import ColumnType, Table
 from partywall.names import TenantId, parse_row_id
+from partywall.operators import Condition
 
-__all__ = ["ScopedQuery"]
+__all__ = ["Page", "ScopedQuery"]
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some rows, and where to read on."""
+
+    rows: list[Row]
+    cursor: str | None
+    """What the next page takes; None at the end."""
+
 
 _open: ContextVar[tuple[tuple[ScopedQuery, Unit], ...]] = ContextVar("partywall_transactions", default=())
 
@@ -32,9 +46,12 @@ class ScopedQuery:
     wrong type, a foreign tenant id; ConstraintViolation: a key or a reference of the tenant's own.
     """
 
-    def __init__(self, tenant_id: TenantId, guard: Guard, scope: Callable[[], Scope], *, timeout: float) -> None:
+    def __init__(
+        self, tenant_id: TenantId, guard: Guard, cursors: Cursors, scope: Callable[[], Scope], *, timeout: float
+    ) -> None:
         self._tenant_id = tenant_id
         self._guard = guard
+        self._cursors = cursors
         self._scope = scope
         self._timeout = timeout
 
@@ -53,12 +70,55 @@ class ScopedQuery:
     ) -> list[Row]:
         """The rows that match every entry of ``where``: a column and a value, or a comparison such as ``gt(3)``.
 
-        ``order_by`` takes column names, with a leading ``-`` to descend; rows that tie come by id.
+        ``order_by`` takes column names, with a leading ``-`` to descend; rows that tie come by id. More rows than
+        engine.yaml's ``max_rows`` are a QueryError: ask for a limit, or for pages.
         """
         checked = self._guard.table(table)
         scan = self._guard.scan(self._tenant_id, checked, where, order_by, limit)
+        if limit is None:
+            scan = replace(scan, limit=self._guard.max_rows + 1)
         rows = self._read(lambda session, execution: execution.select(session, scan))
+        if len(rows) > self._guard.max_rows:
+            raise QueryError(f"more than {self._guard.max_rows:,} rows match; ask for a limit, or use page()")
         return _decoded(checked, rows)
+
+    def page(
+        self,
+        table: str,
+        where: Mapping[str, Any] | None = None,
+        *,
+        order_by: str | Sequence[str] | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page:
+        """The next ``limit`` rows after ``cursor``, which is what the page before returned; None begins.
+
+        Rows that come or go meanwhile are seen or not by where they sort; no row is seen twice. A cursor of
+        another tenant, table, ``where`` or ``order_by`` is a QueryError.
+        """
+        checked = self._guard.table(table)
+        scan = self._guard.scan(self._tenant_id, checked, where, order_by, limit)
+        after = None if cursor is None else self._cursors.opened(self._tenant_id, scan, cursor)
+        wanted = replace(scan, after=after, limit=limit + 1)
+        rows = self._read(lambda session, execution: execution.select(session, wanted))
+        more = self._cursors.after(self._tenant_id, scan, rows[limit - 1]) if len(rows) > limit > 0 else None
+        return Page(_decoded(checked, rows[:limit]), more)
+
+    def aggregate(
+        self,
+        table: str,
+        measures: Mapping[str, Measure],
+        *,
+        where: Mapping[str, Any] | None = None,
+        group_by: str | Sequence[str] = (),
+    ) -> list[Row]:
+        """Measures by result name, such as ``{"open": count(), "spent": sum_("budget")}``, one row for each group.
+
+        The functions are those of ``partywall.aggregates``. Without ``group_by`` there is exactly one row.
+        """
+        checked = self._guard.table(table)
+        wanted = self._guard.aggregate(self._tenant_id, checked, measures, where, group_by)
+        return [dict(row) for row in self._read(lambda session, execution: execution.aggregate(session, wanted))]
 
     def get(self, table: str, row_id: str) -> Row | None:
         """The tenant's row with this id, or None."""
@@ -92,7 +152,7 @@ class ScopedQuery:
         known = parse_row_id(row_id)
         wanted = self._guard.changes(self._tenant_id, checked, changes)
         return self._write(
-            lambda session, execution: execution.update(session, checked, known, wanted),
+            lambda session, execution: execution.update(session, checked, (known,), wanted),
             several=self._execution.needs_transaction(checked),
         )
 
@@ -101,9 +161,30 @@ class ScopedQuery:
         checked = self._guard.table(table)
         known = parse_row_id(row_id)
         return self._write(
-            lambda session, execution: execution.delete(session, checked, known),
+            lambda session, execution: execution.delete(session, checked, (known,)),
             several=self._execution.needs_transaction(checked, deletes=True),
         )
+
+    def update_where(self, table: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
+        """Set columns of every row that matches; returns how many. ``{}`` matches every row of the tenant's."""
+        checked = self._guard.table(table)
+        conditions = self._conditions(checked, where)
+        wanted = self._guard.changes(self._tenant_id, checked, changes)
+
+        def work(session: Session, execution: Execution) -> int:
+            return execution.update(session, checked, execution.ids(session, checked, conditions), wanted)
+
+        return self._write(work, several=True)
+
+    def delete_where(self, table: str, where: Mapping[str, Any]) -> int:
+        """Remove every row that matches; returns how many. ``{}`` matches every row of the tenant's."""
+        checked = self._guard.table(table)
+        conditions = self._conditions(checked, where)
+
+        def work(session: Session, execution: Execution) -> int:
+            return execution.delete(session, checked, execution.ids(session, checked, conditions))
+
+        return self._write(work, several=True)
 
     def upsert(self, table: str, data: Mapping[str, Any], *, key: str | Sequence[str] | None = None) -> Row:
         """Add the row, or change the one with the same key: ``id``, or a declared unique key.
@@ -135,6 +216,11 @@ class ScopedQuery:
                 yield self
             finally:
                 _open.set(before)
+
+    def _conditions(self, table: Table, where: Mapping[str, Any]) -> tuple[Condition, ...]:
+        if where is None:
+            raise QueryError("where says which rows; write {} to mean every row of the tenant's")
+        return self._guard.where(self._tenant_id, table, where)
 
     @property
     def _execution(self) -> Execution:

@@ -154,8 +154,7 @@ class Scope:
         self._units: set[Unit] = set()
         self._idle = threading.Condition()
         self.placement = placement
-        self.filters = Capability.FILTERS in capabilities
-        self.keys = Capability.KEYS in capabilities
+        self.capabilities = capabilities
         self.interrupts = Capability.INTERRUPTS in capabilities
 
     def require_active(self) -> None:

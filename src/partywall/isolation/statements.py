@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
-from partywall.backend import Order, Row, Scan
+from partywall.aggregates import Function, Measure
+from partywall.backend import Aggregate, Order, Row, Scan
 from partywall.clock import Clock, utc
 from partywall.errors import ConstraintViolation, QueryError
 from partywall.model import ID, ColumnType, Table, encode
-from partywall.names import ColumnName, TableName, TenantId, new_row_id, parse_row_id
+from partywall.names import ColumnName, TableName, TenantId, new_row_id, parse_column, parse_row_id
 from partywall.operators import Comparison, Condition, Operator
 
 __all__ = ["Guard", "keys_of"]
@@ -27,9 +28,11 @@ _FOR_JSON: Final = frozenset({Operator.EQ, Operator.NE, Operator.IS_NULL, Operat
 class Guard:
     """Checks statements against the declared tables, for any tenant."""
 
-    def __init__(self, tables: Mapping[TableName, Table], clock: Clock) -> None:
+    def __init__(self, tables: Mapping[TableName, Table], clock: Clock, *, max_rows: int) -> None:
         self._tables = tables
         self._clock = clock
+        self.max_rows = max_rows
+        """The most rows that one read returns, so that one tenant's result cannot fill the memory of all."""
 
     def table(self, name: str) -> Table:
         """The declared table; QueryError."""
@@ -56,8 +59,8 @@ class Guard:
         limit: int | None,
     ) -> Scan:
         """The read that was asked for. Rows that tie come in the order of their ids."""
-        if limit is not None and (type(limit) is not int or limit < 0):
-            raise QueryError("limit takes a whole number of at least 0, or None")
+        if limit is not None and (type(limit) is not int or not 0 <= limit <= self.max_rows):
+            raise QueryError(f"limit takes a whole number from 0 to {self.max_rows:,}, or None")
         return Scan(table, self.where(tenant_id, table, where), _orders(table, order_by), limit)
 
     def where(self, tenant_id: TenantId, table: Table, where: Mapping[str, Any] | None) -> tuple[Condition, ...]:
@@ -75,6 +78,27 @@ class Guard:
             for operator, value in _tests(wanted):
                 conditions.append(_condition(table, name, kind, operator, value))
         return tuple(conditions)
+
+    def aggregate(
+        self,
+        tenant_id: TenantId,
+        table: Table,
+        measures: Mapping[str, Measure],
+        where: Mapping[str, Any] | None,
+        group_by: str | Sequence[str],
+    ) -> Aggregate:
+        """The measurement that was asked for."""
+        groups = (group_by,) if isinstance(group_by, str) else tuple(group_by)
+        for column in groups:
+            if _type_of(table, column) is ColumnType.JSON:
+                raise QueryError(f"{table.name}.{column} holds JSON documents, which make no groups")
+        if not measures:
+            raise QueryError("aggregate takes a mapping of result names to measures such as count()")
+        for name, measure in measures.items():
+            if parse_column(name) in groups or name == ID:
+                raise QueryError(f"'{name}' names a group already")
+            _check_measure(table, name, measure)
+        return Aggregate(table, dict(measures), self.where(tenant_id, table, where), groups)
 
     def new_row(self, tenant_id: TenantId, table: Table, data: Mapping[str, Any]) -> Row:
         """The whole row that the data describe: with its id, defaults and every column."""
@@ -192,6 +216,21 @@ def _operand(kind: ColumnType, value: Any, place: str) -> Any:
 def _refuse_comparison(place: str, value: Any) -> None:
     if isinstance(value, Comparison):
         raise QueryError(f"{place}: a comparison cannot stand here")
+
+
+def _check_measure(table: Table, name: str, measure: object) -> None:
+    if not isinstance(measure, Measure):
+        raise QueryError(
+            f"'{name}' is no measure; use count(), sum_(), avg(), min_() or max_() of partywall.aggregates"
+        )
+    if measure.column is None:
+        return
+    kind = _type_of(table, measure.column)
+    numeric = kind in (ColumnType.INTEGER, ColumnType.FLOAT)
+    if measure.function in (Function.SUM, Function.AVG) and not numeric:
+        raise QueryError(f"{table.name}.{measure.column} has no {measure.function}: it holds no numbers")
+    if measure.function in (Function.MIN, Function.MAX) and kind is ColumnType.JSON:
+        raise QueryError(f"{table.name}.{measure.column} holds JSON documents, which have no order")
 
 
 def _orders(table: Table, order_by: str | Sequence[str] | None) -> tuple[Order, ...]:

@@ -55,4 +55,6 @@ class EngineConfig(BaseModel):
     """The data folder of each region; relative paths start in ``var/`` of the data folder."""
     durability: Literal["commit", "interval"] = "commit"
     """``commit`` acknowledges what is on disk; ``interval`` may lose the last moments when the machine fails."""
+    max_rows: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
+    """The most rows that one read of one tenant returns; more are read in pages."""
     reload: ReloadConfig = ReloadConfig()
