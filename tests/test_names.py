@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,6 +102,22 @@ def test_a_name_is_legal_or_refused_and_never_changed(text: str) -> None:
             continue
         assert parsed == text
         assert text.isascii()
+
+
+def test_e1_a_text_that_says_it_is_another_is_taken_by_what_was_examined() -> None:
+    class Two(str):
+        __slots__ = ()
+
+        def __str__(self) -> str:
+            return "../b"
+
+        def __iter__(self) -> Iterator[str]:
+            return iter("x")
+
+    assert [type(parse(Two("acme"))) for parse in (parse_slug, parse_table, parse_row_id)] == [str, str, str]
+    assert [parse(Two("acme")) for parse in (parse_slug, parse_table, parse_row_id)] == ["acme"] * 3
+    with pytest.raises(InvalidArgument):
+        parse_row_id(Two("a b"))
 
 
 def test_fresh_ids_are_legal_and_differ() -> None:

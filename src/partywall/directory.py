@@ -77,12 +77,15 @@ class Directory:
 
         Raises TenantNotFound, TenantPending, TenantSuspended or TenantDeleted otherwise.
         """
-        if self._status.get(tenant_id) is Status.ACTIVE:  # type: ignore[call-overload]  # a foreign text finds nothing
-            return tenant_id  # type: ignore[return-value]  # only legal ids are keys
+        # A subclass of str may compare as one tenant and read as another.
+        if type(tenant_id) is str and self._status.get(TenantId(tenant_id)) is Status.ACTIVE:
+            return TenantId(tenant_id)
         raise self._refusal(tenant_id)
 
     def find(self, reference: str) -> TenantId:
         """The id of a tenant named by id or slug, whatever its status; TenantNotFound otherwise."""
+        if type(reference) is not str:
+            raise self._absence()
         if is_tenant_id(reference):
             tenant_id: TenantId | None = TenantId(reference)
         else:
@@ -156,8 +159,8 @@ class Directory:
     def _absence(self) -> PartywallError:
         return BackendError("the engine is closed") if self._closed else TenantNotFound("no such tenant")
 
-    def _refusal(self, tenant_id: str) -> PartywallError:
-        match self._status.get(TenantId(tenant_id)):
+    def _refusal(self, tenant_id: object) -> PartywallError:
+        match self._status.get(TenantId(tenant_id)) if type(tenant_id) is str else None:
             case Status.SUSPENDED:
                 return TenantSuspended("the tenant is suspended; resume it to go on")
             case Status.DELETED:

@@ -51,6 +51,7 @@ _TENANT_ID: Final = re.compile(r"ten_[a-z0-9]{4,32}")
 _SLUG: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?")
 _IDENTIFIER: Final = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _LABEL: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
+_ROW_ID: Final = re.compile(r"[!-~]{1,128}")
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
 
 _RESERVED_SLUGS: Final = frozenset(
@@ -97,7 +98,7 @@ _RESERVED_COLUMNS: Final = frozenset(["tenant_id", "rowid", "ctid", "xmin", "oid
 def _legal(pattern: re.Pattern[str], text: object, what: str, rule: str) -> str:
     if not isinstance(text, str) or pattern.fullmatch(text) is None:
         raise InvalidArgument(f"{what} {_shown(text)} is not legal: {rule}")
-    return str(text)
+    return str.__str__(text)  # a subclass may say that it is another text than the one examined
 
 
 def _shown(text: object) -> str:
@@ -163,9 +164,9 @@ def parse_region(text: object) -> Region:
 
 def parse_row_id(text: object) -> RowId:
     """A row's id: 1 to 128 printable ASCII characters without spaces, or InvalidArgument."""
-    if not isinstance(text, str) or not 0 < len(text) <= 128 or not all("!" <= c <= "~" for c in text):
+    if not isinstance(text, str) or _ROW_ID.fullmatch(text) is None:
         raise InvalidArgument(f"row id {_shown(text)} is not legal: 1 to 128 printable ASCII characters, no spaces")
-    return RowId(str(text))
+    return RowId(str.__str__(text))
 
 
 def _random(length: int) -> str:

@@ -20,7 +20,9 @@ from partywall import (
     in_,
     like,
 )
+from partywall.aggregates import Measure, count
 from partywall.model import Tenant
+from partywall.operators import Comparison
 
 HOSTILE = [
     'projects"; DROP TABLE projects --',
@@ -67,6 +69,59 @@ def test_a2_columns_are_declared_ones_in_every_place(engine: Engine, acme: Tenan
         with pytest.raises(QueryError):
             attack()
     assert query.count("projects") == 1
+
+
+class Disguised(str):
+    """Reads as one text and writes itself as another."""
+
+    __slots__ = ()
+
+    def __format__(self, spec: str) -> str:
+        return "id\" = ? OR (1 = 1 OR 'x' = ?) -- "
+
+    def __str__(self) -> str:
+        return format(self)
+
+
+def test_a2_a_column_is_a_plain_text_and_a_measure_a_declared_one(engine: Engine, acme: Tenant, beta: Tenant) -> None:
+    query, other = engine.query(acme.id), engine.query(beta.id)
+    row = query.insert("projects", {"name": "x"})
+    for attack in (
+        lambda: query.select("projects", {Disguised("id"): "x"}),
+        lambda: query.select("projects", {Disguised("tenant_id"): acme.id}),
+        lambda: query.select("projects", order_by=Disguised("id")),
+        lambda: query.select("projects", order_by=["-name", "name"]),
+        lambda: query.select("projects", order_by=1),  # type: ignore[arg-type]  # the attack
+        lambda: query.select("projects", {"name": Comparison(((Disguised("="), "x"),))}),  # type: ignore[arg-type]
+        lambda: query.insert("projects", {Disguised("id"): "y", "name": "y"}),
+        lambda: query.insert_many("projects", None),  # type: ignore[arg-type]  # the attack
+        lambda: query.upsert("projects", {"name": "x"}, key=Disguised("name")),
+        lambda: query.aggregate("projects", {Disguised("n"): count()}),
+        lambda: query.aggregate("projects", {"n": Measure("max(1), count", "name")}),  # type: ignore[arg-type]
+        lambda: query.aggregate("projects", {"n": count()}, group_by=Disguised("id")),
+    ):
+        with pytest.raises(QueryError):
+            attack()
+    # Statements are kept by their shape: what was refused must not have left a text for others to run.
+    assert query.get("projects", row["id"]) == row
+    assert query.upsert("projects", {"name": "x"}, key="name") == row
+    assert other.get("projects", row["id"]) is None
+
+
+def test_b5_an_id_that_compares_as_another_opens_nothing(engine: Engine, acme: Tenant, beta: Tenant) -> None:
+    class Equal(str):
+        __slots__ = ()
+        __eq__ = lambda self, other: True  # noqa: E731
+        __ne__ = lambda self, other: False  # noqa: E731
+        __hash__ = lambda self: hash(acme.id)  # type: ignore[assignment]  # noqa: E731
+
+    with engine.tenant_context(acme.id), pytest.raises(TenantNotFound):
+        engine.query(Equal(beta.id))
+    for wrong in (Equal(beta.id), [], {}, 1, b"acme", None):
+        with pytest.raises(TenantNotFound):
+            engine.usage.increment(wrong, "tokens", 1)  # type: ignore[arg-type]  # the attack
+        with pytest.raises(TenantNotFound):
+            engine.tenants.suspend(wrong, reason="x")  # type: ignore[arg-type]  # the attack
 
 
 def test_a7_slugs_that_look_alike_once_sanitised_share_nothing(engine: Engine) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from partywall.aggregates import Function, Measure
 from partywall.backend import Aggregate, Order, Row, Scan
@@ -19,6 +19,8 @@ from partywall.names import ColumnName, TableName, TenantId, new_row_id, parse_c
 from partywall.operators import Comparison, Condition, Operator
 
 __all__ = ["Guard", "keys_of"]
+
+T = TypeVar("T")
 
 _TENANT: Final = "tenant_id"
 _LONGEST_IN: Final = 10_000
@@ -71,6 +73,7 @@ class Guard:
             raise QueryError("where takes a mapping of columns to values or comparisons")
         conditions: list[Condition] = []
         for name, wanted in where.items():
+            _require_text(table, name)
             if name == _TENANT:
                 _own(tenant_id, wanted)
                 continue
@@ -88,12 +91,14 @@ class Guard:
         group_by: str | Sequence[str],
     ) -> Aggregate:
         """The measurement that was asked for."""
-        groups = (group_by,) if isinstance(group_by, str) else tuple(group_by)
+        groups = (group_by,) if isinstance(group_by, str) else tuple(_listed(group_by, "group_by"))
         for column in groups:
             if _type_of(table, column) is ColumnType.JSON:
                 raise QueryError(f"{table.name}.{column} holds JSON documents, which make no groups")
         if not measures:
             raise QueryError("aggregate takes a mapping of result names to measures such as count()")
+        if any(type(name) is not str for name in measures):
+            raise QueryError("the names of results are texts")
         for name, measure in measures.items():
             if parse_column(name) in groups or name == ID:
                 raise QueryError(f"'{name}' names a group already")
@@ -115,7 +120,7 @@ class Guard:
 
     def new_rows(self, tenant_id: TenantId, table: Table, data: Iterable[Mapping[str, Any]]) -> list[Row]:
         """Whole rows; keys that collide among themselves are refused before anything is written."""
-        if isinstance(data, Mapping | str | bytes):
+        if isinstance(data, Mapping | str | bytes) or not isinstance(data, Iterable):
             raise QueryError("insert_many takes a list of rows")
         rows = [self.new_row(tenant_id, table, item) for item in data]
         for key in keys_of(table):
@@ -139,7 +144,7 @@ class Guard:
     def key(self, table: Table, key: Sequence[str] | str | None) -> tuple[str, ...]:
         """The key by which upsert finds a row: ``id`` or a declared unique key."""
         columns = (ID,) if key is None else (key,) if isinstance(key, str) else tuple(key)
-        if columns not in keys_of(table):
+        if any(type(column) is not str for column in columns) or columns not in keys_of(table):
             declared = " or ".join(f"({', '.join(each)})" for each in keys_of(table))
             raise QueryError(f"{table.name} has no key ({', '.join(map(str, columns))}); its keys are {declared}")
         return columns
@@ -149,6 +154,7 @@ class Guard:
             raise QueryError("a row is a mapping of columns to values")
         given: Row = {}
         for name, value in data.items():
+            _require_text(table, name)
             if name == _TENANT:
                 _own(tenant_id, value)
             elif name == ID:
@@ -170,13 +176,24 @@ def _own(tenant_id: TenantId, value: Any) -> None:
         raise QueryError("tenant_id is not this scope's; a row belongs to the tenant whose handle writes it")
 
 
+def _require_text(table: Table, name: Any) -> None:
+    """Refuse what is no plain text: a subclass may compare as one column and be written as something else."""
+    if type(name) is not str:
+        raise _unknown(table, name)
+
+
 def _type_of(table: Table, name: Any) -> ColumnType:
+    _require_text(table, name)
     if name == ID:
         return ColumnType.TEXT
-    column = table.columns.get(ColumnName(name)) if type(name) is str else None
+    column = table.columns.get(ColumnName(name))
     if column is None:
-        raise QueryError(f"unknown column {_quoted(name)} of {table.name}{_hint(name, [ID, *table.columns])}")
+        raise _unknown(table, name)
     return column.type
+
+
+def _unknown(table: Table, name: Any) -> QueryError:
+    return QueryError(f"unknown column {_quoted(name)} of {table.name}{_hint(name, [ID, *table.columns])}")
 
 
 def _tests(wanted: Any) -> Iterable[tuple[Operator, Any]]:
@@ -187,6 +204,8 @@ def _tests(wanted: Any) -> Iterable[tuple[Operator, Any]]:
 
 def _condition(table: Table, name: str, kind: ColumnType, operator: Operator, value: Any) -> Condition:
     place = f"{table.name}.{name}"
+    if not isinstance(operator, Operator):
+        raise QueryError(f"{place}: comparisons are made by the functions of partywall.operators")
     if kind is ColumnType.JSON and operator not in _FOR_JSON:
         raise QueryError(f"{place} holds JSON documents, which compare only as equal, unequal or missing")
     match operator:
@@ -219,7 +238,7 @@ def _refuse_comparison(place: str, value: Any) -> None:
 
 
 def _check_measure(table: Table, name: str, measure: object) -> None:
-    if not isinstance(measure, Measure):
+    if not isinstance(measure, Measure) or not isinstance(measure.function, Function):
         raise QueryError(
             f"'{name}' is no measure; use count(), sum_(), avg(), min_() or max_() of partywall.aggregates"
         )
@@ -234,18 +253,26 @@ def _check_measure(table: Table, name: str, measure: object) -> None:
 
 
 def _orders(table: Table, order_by: str | Sequence[str] | None) -> tuple[Order, ...]:
-    names = [order_by] if isinstance(order_by, str) else list(order_by or ())
+    names = [order_by] if isinstance(order_by, str) else _listed(order_by or (), "order_by")
     orders: list[Order] = []
     for name in names:
-        if not isinstance(name, str):
+        if type(name) is not str:
             raise QueryError("order_by takes column names, each with a leading '-' to descend")
         column = name.removeprefix("-")
         if _type_of(table, column) is ColumnType.JSON:
             raise QueryError(f"{table.name}.{column} holds JSON documents, which have no order")
+        if any(order.column == column for order in orders):
+            raise QueryError(f"order_by names {table.name}.{column} twice")
         orders.append(Order(column, descending=name.startswith("-")))
     if all(order.column != ID for order in orders):
         orders.append(Order(ID))
     return tuple(orders)
+
+
+def _listed(items: Iterable[T], what: str) -> list[T]:
+    if not isinstance(items, Iterable):
+        raise QueryError(f"{what} takes a list")
+    return list(items)
 
 
 def _quoted(name: Any) -> str:

@@ -23,7 +23,7 @@ def quote(name: str) -> str:
     """The name as a quoted identifier; QueryError unless it is of a-z, 0-9 and _."""
     if _NAME.fullmatch(name) is None:
         raise QueryError(f"{ascii(name)[:80]} is not a legal name")
-    return f'"{name}"'
+    return f'"{str.__str__(name)}"'  # a subclass may format itself as another text than the one examined
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ _NUMBERS: Final = (ColumnType.INTEGER, ColumnType.FLOAT)
 def measure_text(measure: Measure, types: Mapping[str, ColumnType], dialect: Dialect) -> str:
     """The text of one measure; QueryError for a column that is unknown or cannot be measured so."""
     function, column = measure.function, measure.column
+    _require(isinstance(function, Function), "unknown function")
     if column is None:
         _require(function is Function.COUNT, f"{function} needs a column")
         return "count(*)"
