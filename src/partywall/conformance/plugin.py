@@ -1,0 +1,96 @@
+"""What pytest must know about the kit: its options, what is not claimed, and the last lines of its report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from partywall.backend import BackendSpec, Capability
+from partywall.conformance.check import SHORT
+from partywall.conformance.resolve import resolve
+from partywall.errors import PartywallError
+
+__all__ = ["claimed", "operations", "spec_of"]
+
+_REPORT = pytest.StashKey[dict[str, "Counter[str]"]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the kit."""
+    group = parser.getgroup("partywall", "the conformance kit of partywall")
+    group.addoption("--backend", metavar="NAME", help="the installed backend to examine")
+    group.addoption(
+        "--operations",
+        type=int,
+        default=None,
+        metavar="N",
+        help=f"operations of the random histories (default {SHORT:,}; a release deserves 1,000,000)",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is not claimed, and remember it for the report."""
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    report = config.stash.setdefault(_REPORT, {})
+    for item in items:
+        reason = _not_claimed(config, item)
+        if reason is None:
+            kept.append(item)
+        else:
+            left_out.append(item)
+            report[_name(config, item)][reason] += 1
+    items[:] = kept
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say for each backend what it claims and what was therefore not tested."""
+    for name, left_out in config.stash.get(_REPORT, {}).items():
+        claims = ", ".join(sorted(resolve(name).capabilities)) or "nothing beyond the required part"
+        terminalreporter.write_line(f"partywall: {name} claims {claims}")
+        for reason, tests in sorted(left_out.items()):
+            terminalreporter.write_line(f"partywall: {reason}: {tests} tests of it do not apply")
+
+
+def spec_of(cls: Any, config: pytest.Config) -> BackendSpec:
+    """The backend that a class of tests is about; UsageError when it is not named or not installed."""
+    name = cls.backend or config.getoption("--backend", None)
+    if not name:
+        raise pytest.UsageError("name the backend: --backend NAME, or the attribute `backend` of the class")
+    try:
+        return resolve(name)
+    except (PartywallError, ImportError, AttributeError) as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def claimed(cls: Any, config: pytest.Config, wanted: Capability | str) -> bool:
+    """Whether the backend claims the capability, or the class brings what a test asks for by name."""
+    if isinstance(wanted, Capability):
+        return wanted in spec_of(cls, config).capabilities
+    return getattr(cls, wanted, None) is not None
+
+
+def operations(config: pytest.Config) -> int:
+    """How many operations the random histories have, all together."""
+    given = config.getoption("--operations", None)
+    return SHORT if given is None else int(given)
+
+
+def _not_claimed(config: pytest.Config, item: pytest.Item) -> str | None:
+    cls = getattr(item, "cls", None)
+    if not getattr(cls, "partywall_conformance", False):
+        return None
+    config.stash.setdefault(_REPORT, {}).setdefault(_name(config, item), Counter())
+    for wanted in getattr(item.function, "partywall_requires", ()):  # type: ignore[attr-defined]  # it is a function's item
+        if not claimed(cls, config, wanted):
+            return f"{wanted} is not claimed" if isinstance(wanted, Capability) else f"no {wanted} was given"
+    return None
+
+
+def _name(config: pytest.Config, item: pytest.Item) -> str:
+    spec_of(item.cls, config)  # type: ignore[attr-defined]  # only asked of tests in classes
+    return item.cls.backend or str(config.getoption("--backend"))  # type: ignore[attr-defined]  # as above
