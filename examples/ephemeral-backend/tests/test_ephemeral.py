@@ -12,9 +12,11 @@ from partywall.backend import BackendSetup, Delete, Insert, Placement, Scan, Upd
 from partywall.clock import ManualClock
 from partywall.errors import BackendError, IsolationBreach
 from partywall.model import Strategy, TablesFile
-from partywall.names import TenantId
+from partywall.names import TableName, TenantId
 
-NOTES = TablesFile.model_validate_json('{"tables": {"notes": {"columns": {"n": {"type": "integer"}}}}}').tables["notes"]
+NOTES = TablesFile.model_validate_json('{"tables": {"notes": {"columns": {"n": {"type": "integer"}}}}}').tables[
+    TableName("notes")
+]
 
 
 @pytest.fixture
