@@ -12,7 +12,7 @@ from partywall.conformance.check import SHORT
 from partywall.conformance.resolve import resolve
 from partywall.errors import PartywallError
 
-__all__ = ["claimed", "operations", "spec_of"]
+__all__ = ["claimed", "name_of", "operations", "spec_of"]
 
 _REPORT = pytest.StashKey[dict[str, "Counter[str]"]]()
 
@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             kept.append(item)
         else:
             left_out.append(item)
-            report[_name(config, item)][reason] += 1
+            report[name_of(item.cls, config)][reason] += 1  # type: ignore[attr-defined]  # only a test in a class has a reason
     items[:] = kept
     if left_out:
         config.hook.pytest_deselected(items=left_out)
@@ -56,13 +56,18 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(f"partywall: {reason}: {tests} tests of it do not apply")
 
 
-def spec_of(cls: Any, config: pytest.Config) -> BackendSpec:
-    """The backend that a class of tests is about; UsageError when it is not named or not installed."""
+def name_of(cls: Any, config: pytest.Config) -> str:
+    """The name of the backend that a class of tests is about; UsageError without one."""
     name = cls.backend or config.getoption("--backend", None)
     if not name:
         raise pytest.UsageError("name the backend: --backend NAME, or the attribute `backend` of the class")
+    return str(name)
+
+
+def spec_of(cls: Any, config: pytest.Config) -> BackendSpec:
+    """The backend that a class of tests is about; UsageError when it is not named or not installed."""
     try:
-        return resolve(name)
+        return resolve(name_of(cls, config))
     except (PartywallError, ImportError, AttributeError) as error:
         raise pytest.UsageError(str(error)) from None
 
@@ -84,13 +89,8 @@ def _not_claimed(config: pytest.Config, item: pytest.Item) -> str | None:
     cls = getattr(item, "cls", None)
     if not getattr(cls, "partywall_conformance", False):
         return None
-    config.stash.setdefault(_REPORT, {}).setdefault(_name(config, item), Counter())
+    config.stash.setdefault(_REPORT, {}).setdefault(name_of(cls, config), Counter())
     for wanted in getattr(item.function, "partywall_requires", ()):  # type: ignore[attr-defined]  # it is a function's item
         if not claimed(cls, config, wanted):
             return f"{wanted} is not claimed" if isinstance(wanted, Capability) else f"no {wanted} was given"
     return None
-
-
-def _name(config: pytest.Config, item: pytest.Item) -> str:
-    spec_of(item.cls, config)  # type: ignore[attr-defined]  # only asked of tests in classes
-    return item.cls.backend or str(config.getoption("--backend"))  # type: ignore[attr-defined]  # as above

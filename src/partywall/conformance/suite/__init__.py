@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from partywall.conformance.suite.concurrency import Concurrency
 from partywall.conformance.suite.durability import Durability
+from partywall.conformance.suite.engine import ThroughTheEngine
 from partywall.conformance.suite.histories import Histories
 from partywall.conformance.suite.keys import Keys
 from partywall.conformance.suite.placing import Placing
@@ -15,5 +16,16 @@ from partywall.conformance.suite.wall import Wall
 __all__ = ["Conformance"]
 
 
-class Conformance(Placing, Transactions, Values, Wall, Reading, Keys, Durability, Concurrency, Histories):
+class Conformance(
+    Placing,
+    Transactions,
+    Values,
+    Wall,
+    Reading,
+    Keys,
+    Durability,
+    Concurrency,
+    Histories,
+    ThroughTheEngine,
+):
     """Subclass it, name your ``backend``, and pytest collects every test that it claims to pass."""

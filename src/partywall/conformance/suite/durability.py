@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from partywall.backend import Capability, Delete, Insert, Scan, Update
-from partywall.conformance.plugin import operations
+from partywall.conformance.plugin import name_of, operations
 from partywall.conformance.suite.kit import MINE, OTHERS, Kit, Store, ids_of, refusal, requires
 from partywall.conformance.suite.sample import (
     GROWN,
@@ -99,7 +99,7 @@ class Durability(Kit):
 
     @requires(Capability.DURABLE)
     def test_every_acknowledged_commit_survives_a_kill(self, store: Store, request: pytest.FixtureRequest) -> None:
-        name = self.backend or str(request.config.getoption("--backend"))
+        name = name_of(type(self), request.config)
         last, chosen = 0, random.Random(7)  # noqa: S311  # where to kill is no secret
         for _ in range(max(2, min(200, operations(request.config) // 500))):
             acknowledged = killed_after(store, name, last + 1, chosen.randrange(1, 25))

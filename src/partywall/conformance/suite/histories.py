@@ -59,9 +59,6 @@ def profile(examples: int, *, shrink: bool = True, **more: Any) -> settings:
 class Histories(Kit):
     """What nobody thought of."""
 
-    shrink: ClassVar[bool] = True
-    """Whether a failing history is reduced to a short one before it is shown; takes some seconds."""
-
     def test_random_histories_of_several_tenants_match_a_model(
         self, store: Store, request: pytest.FixtureRequest
     ) -> None:

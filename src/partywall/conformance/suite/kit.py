@@ -132,6 +132,9 @@ class Kit:
     read beneath the backend while that is open. It proves what sessions cannot show.
     """
 
+    shrink: ClassVar[bool] = True
+    """Whether a random history that fails is reduced to a short one before it is shown; takes some seconds."""
+
     @pytest.fixture
     def spec(self, request: pytest.FixtureRequest) -> BackendSpec:
         """The backend's announcement."""
