@@ -8,7 +8,7 @@ from typing import Final
 from partywall.catalog import Catalog
 from partywall.clock import utc
 from partywall.directory import Directory
-from partywall.errors import TenantConflict
+from partywall.errors import TenantConflict, TenantNotFound
 from partywall.isolation import Isolation
 from partywall.ledger import LifecycleRecord, Operation, OperationState, Transaction
 from partywall.model import Status
@@ -32,12 +32,25 @@ class Purging:
     def purge(self, tenant_id: TenantId, *, before_due: bool) -> None:
         """Destroy all that is left of a deleted tenant."""
         record = self._directory.imposed(tenant_id)
+        if record is not None and record.purged_at is not None:
+            raise TenantNotFound("no such tenant")
         if record is None or record.status is not Status.DELETED:
             raise TenantConflict("the tenant is not deleted; delete it first")
         if not before_due and record.purge_at is not None and record.purge_at > self._journal.clock.now():
             raise TenantConflict(f"its retention lasts until {utc(record.purge_at):%Y-%m-%d %H:%M} UTC")
         operation = self._unfinished(tenant_id) or self._journal.begin(self.KIND, tenant_id, {})
         self.recover(operation)
+
+    def due(self) -> dict[TenantId, bool]:
+        """The tenants whose retention is over, or whose purge was begun and not finished: those map to True."""
+        now = self._journal.clock.now()
+        due = {
+            record.tenant_id: False
+            for record in self._directory.all_imposed()
+            if record.purged_at is None and record.purge_at is not None and record.purge_at <= now
+        }
+        begun = [TenantId(str(each.tenant_id)) for each in self._journal.unfinished() if each.kind == self.KIND]
+        return due | dict.fromkeys(begun, True)
 
     def recover(self, operation: Operation) -> None:
         """Carry out the purge; every step may be repeated."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ from partywall.audit import changes
 from partywall.catalog import Catalog
 from partywall.clock import utc
 from partywall.directory import Directory
-from partywall.errors import ConfigError, InvalidArgument, TenantConflict, TenantNotFound
+from partywall.errors import ConfigError, InvalidArgument, PartywallError, TenantConflict, TenantNotFound
 from partywall.isolation import Isolation
 from partywall.ledger import LifecycleRecord, Operation
 from partywall.model import Owner, Settings, Status, Strategy, Tenant, TenantSpec
@@ -75,7 +76,7 @@ class Tenants:
 
     def list(self, *, status: Status | str | None = None, plan: str | None = None) -> Sequence[Tenant]:
         """The tenants, by slug, all or those of a status or a plan."""
-        wanted = None if status is None else Status(status)
+        wanted = None if status is None else _status(status)
         ids = [known for known in self._directory.ids() if wanted in (None, self._directory.status(known))]
         tenants = [self._directory.tenant(known) for known in ids]
         return sorted((each for each in tenants if plan in (None, each.plan)), key=lambda tenant: tenant.slug)
@@ -123,7 +124,7 @@ class Tenants:
 
     def update_settings(self, tenant_id: str, settings: Mapping[str, Any]) -> Tenant:
         """Set the named settings and leave the others; None removes one."""
-        before = self._existing(tenant_id).settings
+        before = self._directory.spec(self._directory.find(tenant_id)).settings
         after = _valid(Settings, {**before.model_dump(), **_by_field(Settings, settings)})
         old, new = _document(before), _document(after)
         edits = {
@@ -150,7 +151,7 @@ class Tenants:
         if slug is not None:
             edits["slug"] = parse_slug(slug)
             holder = self._catalog.snapshot.by_slug(edits["slug"])
-            if holder is not None and holder.id != tenant_id:
+            if holder is not None and holder.id != self._directory.find(tenant_id):
                 raise TenantConflict(f"slug '{slug}' is in use")
         return self._edit(tenant_id, edits, "tenant.renamed")
 
@@ -189,33 +190,39 @@ class Tenants:
             return self._directory.tenant(known)
 
     def delete(self, tenant_id: str) -> Suspension:
-        """Delete the tenant softly: out of service at once, its data kept until ``tenant.purge_at``."""
+        """Delete the tenant softly: out of service at once, its data kept until ``tenant.purge_at``.
+
+        That its file alone says deleted is no obstacle: this decides when its data is destroyed.
+        """
         with self._changing:
-            known, record = self._changeable(tenant_id)
+            known = self._directory.find(tenant_id)
+            record = self._record(known)
+            if record.status is Status.DELETED:
+                raise TenantConflict("the tenant is deleted; restore it first")
             now = self._journal.clock.now()
             purge_at = now + self._directory.grants(known).retention_days * _DAY
-            imposed = replace(record, status=Status.DELETED, deleted_at=now, purge_at=purge_at)
-            return self._out_of_service(
-                imposed,
-                "tenant.deleted",
-                {"purgeAt": _text(purge_at)},
-                {"status": Status.DELETED.value, "deletedAt": _text(now)},
-            )
+            imposed = replace(self._with_files_word(record), status=Status.DELETED, deleted_at=now, purge_at=purge_at)
+            edits = {"deletedAt": _text(now)}
+            if self._directory.spec(known).status is not Status.PENDING:  # what is pending is so again when restored
+                edits["status"] = Status.DELETED.value
+            return self._out_of_service(imposed, "tenant.deleted", {"purgeAt": _text(purge_at)}, edits)
 
     def restore(self, tenant_id: str) -> Tenant:
         """Undo a deletion before the purge; the tenant is as it was, suspended if it was suspended."""
         with self._changing:
             known = self._directory.find(tenant_id)
-            record = self._directory.imposed(known)
             if self._directory.status(known) is not Status.DELETED:
                 raise TenantConflict("the tenant is not deleted")
             self._purging.require_not_begun(known)
-            before = record or LifecycleRecord(known, self._directory.spec(known).slug, Status.ACTIVE)
+            before = self._record(known)
             back = Status.SUSPENDED if before.suspended_at is not None else Status.ACTIVE
             imposed = replace(before, status=back, deleted_at=None, purge_at=None)
             self._journal.impose(imposed, "tenant.restored", {})
             self._directory.impose(imposed)
-            self._catalog.edit_tenant(known, {"status": back.value, "deletedAt": None})
+            edits: dict[str, Any] = {"deletedAt": None}
+            if self._directory.spec(known).status is Status.DELETED:  # a suspension by file stays the file's
+                edits["status"] = back.value
+            self._catalog.edit_tenant(known, edits)
             return self._directory.tenant(known)
 
     def purge(self, tenant_id: str, *, before_due: bool = False) -> None:
@@ -227,17 +234,24 @@ class Tenants:
             self._purging.purge(self._directory.find(tenant_id), before_due=before_due)
 
     def purge_due(self) -> Sequence[TenantId]:
-        """Purge every deleted tenant whose retention is over; returns their ids."""
-        now = self._journal.clock.now()
-        due = [
-            record.tenant_id
-            for record in self._directory.all_imposed()
-            if record.purged_at is None and record.purge_at is not None and record.purge_at <= now
-        ]
-        for tenant_id in due:
-            with self._changing:
-                self._purging.purge(tenant_id, before_due=False)
-        return due
+        """Purge every deleted tenant whose retention is over, and those whose purge was begun; returns their ids.
+
+        One that fails keeps none of the others: its error is raised once all were tried.
+        """
+        done: builtins.list[TenantId] = []
+        errors: builtins.list[PartywallError] = []
+        for tenant_id, begun in self._purging.due().items():
+            try:
+                with self._changing:
+                    self._purging.purge(tenant_id, before_due=begun)
+                done.append(tenant_id)
+            except TenantNotFound:
+                continue  # purged by another thread meanwhile
+            except PartywallError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return done
 
     def recover(self) -> Sequence[Operation]:
         """Finish or undo what a crash interrupted; called once, when the engine opens. Returns what it took up."""
@@ -249,19 +263,32 @@ class Tenants:
         }
         for operation in unfinished:
             taker = takers.get(operation.kind)
-            if taker is not None:
+            if taker is None:
+                continue
+            try:
                 taker(operation)
+            except PartywallError as error:
+                # One tenant's step must not keep all others out of service; the tenant stays out until it is done.
+                _log.error("%s of %s could not be finished yet: %s", operation.kind, operation.tenant_id, error)
         return unfinished
-
-    def _existing(self, tenant_id: str) -> TenantSpec:
-        return self._directory.spec(tenant_id)
 
     def _changeable(self, tenant_id: str) -> tuple[TenantId, LifecycleRecord]:
         known = self._directory.find(tenant_id)
         if self._directory.status(known) is Status.DELETED:
             raise TenantConflict("the tenant is deleted; restore it first")
-        spec = self._directory.spec(known)
-        return known, self._directory.imposed(known) or LifecycleRecord(known, spec.slug, Status.ACTIVE)
+        return known, self._record(known)
+
+    def _record(self, known: TenantId) -> LifecycleRecord:
+        slug = self._directory.spec(known).slug
+        return self._directory.imposed(known) or LifecycleRecord(known, slug, Status.ACTIVE)
+
+    def _with_files_word(self, record: LifecycleRecord) -> LifecycleRecord:
+        """The record, with the suspension that the file alone had imposed: its status is about to be overwritten."""
+        spec = self._directory.spec(record.tenant_id)
+        if spec.status is not Status.SUSPENDED or record.suspended_at is not None:
+            return record
+        since = spec.suspended_at.timestamp() if spec.suspended_at else self._journal.clock.now()
+        return replace(record, suspended_at=since, reason=record.reason or spec.suspension_reason)
 
     def _out_of_service(
         self, imposed: LifecycleRecord, action: str, details: Mapping[str, Any], edits: Mapping[str, Any]
@@ -325,8 +352,16 @@ def _document(model: BaseModel) -> dict[str, Any]:
 
 
 def _by_field(model: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        raise InvalidArgument("settings: a mapping of names to values")
     fields = {to_camel(name): name for name in model.model_fields}
     return {fields.get(name, name): value for name, value in given.items()}
+
+
+def _status(status: str) -> Status:
+    if status not in tuple(Status):
+        raise InvalidArgument(f"status: one of {', '.join(Status)}")
+    return Status(status)
 
 
 def _reason(reason: object) -> str:
