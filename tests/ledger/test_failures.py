@@ -64,13 +64,15 @@ def test_a_broken_file_is_a_ledger_error_without_its_path(path: Path, content: b
 
 
 def test_a_file_that_breaks_later_is_a_ledger_error(path: Path) -> None:
+    SqliteLedger(path).close()
+    empty = path.stat().st_size
     ledger = SqliteLedger(path)
     for number in range(200):
         event = UsageEvent(ACME, f"k{number}", "f" * 200, "", 1.0, {})
         ledger.write(lambda tx, event=event: tx.put_usage_event(event))
     ledger.close()
     size = path.stat().st_size
-    path.write_bytes(path.read_bytes()[:8192] + b"\xff" * (size - 8192))
+    path.write_bytes(path.read_bytes()[:empty] + b"\xff" * (size - empty))
     broken = SqliteLedger(path)
     with pytest.raises(LedgerError, match="failed"):
         broken.read(lambda tx: [tx.usage_event(ACME, f"k{number}") for number in range(200)])

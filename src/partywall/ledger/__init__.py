@@ -7,7 +7,11 @@ from partywall.ledger.contract import (
     LifecycleRecord,
     Operation,
     OperationState,
+    ReservationRecord,
+    ReservationState,
     Transaction,
+    UsageCounter,
+    UsageEntry,
     UsageEvent,
 )
 from partywall.ledger.sqlite import Durability, SqliteLedger, open_ledger
@@ -20,8 +24,12 @@ __all__ = [
     "LifecycleRecord",
     "Operation",
     "OperationState",
+    "ReservationRecord",
+    "ReservationState",
     "SqliteLedger",
     "Transaction",
+    "UsageCounter",
+    "UsageEntry",
     "UsageEvent",
     "open_ledger",
 ]

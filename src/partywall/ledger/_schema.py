@@ -43,7 +43,38 @@ _FIRST: Final = (
     "CREATE INDEX audit_by_tenant ON audit (tenant_id, sequence)",
 )
 
-_STEPS: Final = (_FIRST,)
+_RESERVATIONS: Final = (
+    "ALTER TABLE usage ADD COLUMN reserved INTEGER NOT NULL DEFAULT 0 CHECK (reserved >= 0)",
+    """CREATE TABLE usage_log (
+        sequence INTEGER PRIMARY KEY AUTOINCREMENT, tenant_id TEXT NOT NULL, period TEXT NOT NULL, metric TEXT NOT NULL,
+        amount INTEGER NOT NULL, at REAL NOT NULL, recorded_at REAL NOT NULL, kind TEXT NOT NULL,
+        reason TEXT, source TEXT
+    ) STRICT""",
+    "CREATE INDEX usage_log_by_metric ON usage_log (tenant_id, period, metric, amount)",
+    # A total of before is the first line of its log, so that totals can be rebuilt from the log from now on.
+    """INSERT INTO usage_log (tenant_id, period, metric, amount, at, recorded_at, kind)
+        SELECT tenant_id, month, metric, total, strftime('%s', month || '-01') + 0.0, strftime('%s', 'now') + 0.0,
+            'opening' FROM (
+            SELECT *, CASE period WHEN '' THEN strftime('%Y-%m', 'now') ELSE period END AS month FROM usage
+        ) WHERE total > 0""",
+    """CREATE TABLE reservation (
+        place INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, tenant_id TEXT NOT NULL, owner TEXT NOT NULL,
+        period TEXT NOT NULL, amounts TEXT NOT NULL, state TEXT NOT NULL, created_at REAL NOT NULL,
+        expires_at REAL NOT NULL, charge_on_expiry INTEGER NOT NULL, cap_overrun INTEGER NOT NULL, key TEXT,
+        settled_at REAL, counted TEXT NOT NULL
+    ) STRICT""",
+    "CREATE INDEX reservation_held_by_tenant ON reservation (tenant_id, expires_at) WHERE state = 'reserved'",
+    "CREATE INDEX reservation_held ON reservation (expires_at) WHERE state = 'reserved'",
+    "CREATE INDEX reservation_by_key ON reservation (tenant_id, key) WHERE key IS NOT NULL",
+    "CREATE INDEX reservation_by_age ON reservation (settled_at) WHERE settled_at IS NOT NULL",
+    """CREATE TABLE threshold (
+        tenant_id TEXT NOT NULL, period TEXT NOT NULL, metric TEXT NOT NULL, percent INTEGER NOT NULL,
+        "limit" INTEGER NOT NULL,
+        PRIMARY KEY (tenant_id, period, metric, percent, "limit")
+    ) STRICT, WITHOUT ROWID""",
+)
+
+_STEPS: Final = (_FIRST, _RESERVATIONS)
 """What leads from each version to the next; steps are added and never edited."""
 
 VERSION: Final = len(_STEPS)

@@ -24,7 +24,11 @@ __all__ = [
     "LifecycleRecord",
     "Operation",
     "OperationState",
+    "ReservationRecord",
+    "ReservationState",
     "Transaction",
+    "UsageCounter",
+    "UsageEntry",
     "UsageEvent",
 ]
 
@@ -59,6 +63,66 @@ class UsageEvent:
     at: float
     result: Mapping[str, int]
     """The totals that were answered, by metric."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageEntry:
+    """One line of the log of usage, which is only ever added to: what the totals are made of."""
+
+    tenant_id: TenantId
+    period: str
+    """The calendar month in UTC that it is counted in, for every metric."""
+    metric: str
+    amount: int
+    at: float
+    """When it happened; when it was written down is ``recorded_at``."""
+    recorded_at: float
+    kind: str
+    """``counted``, ``consumed``, ``committed``, ``expired``, ``corrected``, or ``opening`` for a total of before."""
+    reason: str | None = None
+    source: str | None = None
+    """The id of the reservation that was settled."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageCounter:
+    """One total, and what is held beside it by reservations."""
+
+    period: str
+    metric: str
+    total: int
+    reserved: int
+
+
+class ReservationState(StrEnum):
+    """Where a reservation stands; what is not RESERVED never changes again."""
+
+    RESERVED = "reserved"
+    COMMITTED = "committed"
+    RELEASED = "released"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationRecord:
+    """A part of a tenant's quotas that is held until it is settled or its lease ends."""
+
+    id: str
+    tenant_id: TenantId
+    owner: str
+    """The engine that made it: what an engine leaves behind, the next one settles."""
+    period: str
+    """The month whose quotas it holds, and in which it is counted whenever it is committed."""
+    amounts: Mapping[str, int]
+    state: ReservationState
+    created_at: float
+    expires_at: float
+    charge_on_expiry: bool
+    cap_overrun: bool
+    key: str | None = None
+    settled_at: float | None = None
+    counted: Mapping[str, int] = field(default_factory=dict)
+    """What was counted when it was settled."""
 
 
 class OperationState(StrEnum):
@@ -154,6 +218,71 @@ class Transaction(ABC):
         """Write one total."""
 
     @abstractmethod
+    def usage_counters(self, tenant_id: TenantId, *periods: str) -> Sequence[UsageCounter]:
+        """The tenant's totals and what is reserved beside them, in these periods or in all."""
+
+    @abstractmethod
+    def set_reserved(self, tenant_id: TenantId, period: str, metric: str, reserved: int) -> None:
+        """Write how much reservations hold."""
+
+    @abstractmethod
+    def append_usage(self, entry: UsageEntry) -> None:
+        """Add a line to the log of usage."""
+
+    @abstractmethod
+    def logged_usage(self, tenant_id: TenantId) -> Mapping[tuple[str, str], int]:
+        """The sums of the tenant's log, by month and metric."""
+
+    @abstractmethod
+    def tenants_with_usage(self) -> Sequence[TenantId]:
+        """Every tenant that has a total or a line in the log."""
+
+    @abstractmethod
+    def reservation(self, reservation_id: str) -> ReservationRecord | None:
+        """One reservation, whatever its state."""
+
+    @abstractmethod
+    def reservation_of_key(self, tenant_id: TenantId, key: str) -> ReservationRecord | None:
+        """The tenant's newest reservation that was made under an idempotency key."""
+
+    @abstractmethod
+    def held_reservations(
+        self,
+        tenant_id: TenantId | None = None,
+        *,
+        expired_by: float | None = None,
+        not_of: str | None = None,
+        limit: int = 1000,
+    ) -> Sequence[ReservationRecord]:
+        """Reservations that are RESERVED: a tenant's, those whose lease ended by a moment, those of other owners."""
+
+    @abstractmethod
+    def put_reservation(self, reservation: ReservationRecord) -> None:
+        """Write a new reservation."""
+
+    @abstractmethod
+    def extend_reservation(self, reservation_id: str, expires_at: float) -> bool:
+        """Move the end of the lease if the reservation is still RESERVED; whether it was."""
+
+    @abstractmethod
+    def settle_reservation(
+        self, reservation_id: str, state: ReservationState, settled_at: float, counted: Mapping[str, int]
+    ) -> bool:
+        """Move the reservation on if it is still RESERVED; whether it was."""
+
+    @abstractmethod
+    def forget_reservations(self, before: float) -> int:
+        """Drop the reservations that were settled before a moment; returns how many."""
+
+    @abstractmethod
+    def mark_threshold(self, tenant_id: TenantId, period: str, metric: str, percent: int, limit: int) -> bool:
+        """Remember that the tenant was told of a threshold in a period; whether it is new."""
+
+    @abstractmethod
+    def forget_thresholds(self, before_period: str) -> int:
+        """Drop what was remembered of thresholds in earlier periods; returns how many."""
+
+    @abstractmethod
     def usage_event(self, tenant_id: TenantId, key: str) -> UsageEvent | None:
         """The event that was acknowledged under an idempotency key."""
 
@@ -167,7 +296,7 @@ class Transaction(ABC):
 
     @abstractmethod
     def forget_tenant(self, tenant_id: TenantId) -> None:
-        """Drop the tenant's usage, events, placement and agents; its lifecycle and audit records stay."""
+        """Drop all but the tenant's lifecycle and audit records: usage and its log, reservations, placement, agents."""
 
     @abstractmethod
     def operation(self, operation_id: str) -> Operation | None:
