@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from partywall import ConstraintViolation, Engine, TenantSuspended, current_tenant
+from partywall import BackendError, ConstraintViolation, Engine, QueryError, TenantSuspended, current_tenant
 from partywall.model import Tenant
 
 
@@ -154,5 +154,94 @@ def test_agents_run_on_the_callers_loop_and_stop_with_the_tenant(engine: Engine,
         assert loops == [asyncio.get_running_loop()]
         with pytest.raises(TenantSuspended):
             await engine.aio.query(acme.id)
+
+    run(work)
+
+
+def test_statements_of_one_transaction_may_be_gathered_however_long_they_take(engine: Engine, acme: Tenant) -> None:
+    async def work() -> None:
+        query = await engine.aio.query(acme.id)
+
+        async def one(number: int) -> int:
+            await asyncio.sleep(number / 50)
+            return len(await query.insert_many("projects", [{"name": f"{number}-{n}"} for n in range(3_000)]))
+
+        async with query.transaction():
+            assert await asyncio.gather(*map(one, range(4))) == [3_000] * 4
+        assert await query.count("projects") == 12_000
+
+    run(work)
+
+
+def test_a_statement_that_is_cancelled_spoils_its_transaction_even_if_nobody_passes_it_on(
+    engine: Engine, acme: Tenant
+) -> None:
+    async def work() -> None:
+        query = await engine.aio.query(acme.id)
+
+        async def swallowing() -> None:
+            async with query.transaction():
+                await query.insert("projects", {"name": "x"})
+                task = asyncio.create_task(query.insert_many("projects", [{"name": str(n)} for n in range(20_000)]))
+                await asyncio.sleep(0.05)
+                task.cancel()
+                await asyncio.wait([task])
+                assert task.cancelled()
+
+        with pytest.raises(BackendError):
+            await swallowing()
+        assert await query.count("projects") == 0
+
+    run(work)
+
+
+def test_f4_what_was_begun_within_a_transaction_goes_on_after_it(engine: Engine, acme: Tenant) -> None:
+    async def work() -> None:
+        query, ended = await engine.aio.query(acme.id), asyncio.Event()
+        sync = engine.query(acme.id)
+
+        async def later() -> tuple[int, int]:
+            await ended.wait()
+            return await query.count("projects"), sync.count("projects")
+
+        async with query.transaction():
+            await query.insert("projects", {"name": "x"})
+            task = asyncio.create_task(later())
+        with sync.transaction():
+            other = asyncio.create_task(later())
+        ended.set()
+        assert await task == await other == (1, 1)
+
+        async def rows() -> AsyncIterator[int]:
+            async with query.transaction():
+                await query.insert("projects", {"name": "never"})
+                yield 1
+                yield 2
+
+        opened = rows()
+        assert await anext(opened) == 1
+        await asyncio.create_task(opened.aclose())  # type: ignore[arg-type]  # a coroutine, whatever its type says
+        assert await query.count("projects") == 1
+
+    run(work)
+
+
+def test_transactions_do_not_nest_and_say_so_at_once(engine: Engine, acme: Tenant) -> None:
+    async def work() -> None:
+        query = await engine.aio.query(acme.id)
+        with pytest.raises(QueryError, match="nest"):
+            async with query.transaction(), query.transaction():
+                pass
+
+    run(work)
+
+
+def test_a_closed_engine_says_so_to_those_who_await_too(engine: Engine, acme: Tenant) -> None:
+    async def work() -> None:
+        query = await engine.aio.query(acme.id)
+        await asyncio.to_thread(engine.close)
+        for call in (query.count("projects"), engine.aio.usage.totals(acme.id), engine.aio.query(acme.id)):
+            with pytest.raises(BackendError, match="closed"):
+                await call
 
     run(work)

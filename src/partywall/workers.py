@@ -10,6 +10,7 @@ from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from partywall.errors import BackendError, QueryError
 from partywall.isolation import CancelToken, cancel_token
 
 __all__ = ["Workers"]
@@ -26,6 +27,8 @@ class Lease:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="partywall-transaction")
         self._context = copy_context()
+        self.over = False
+        """Whether the transaction has ended; tasks that were begun within it may live on."""
 
     async def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function in this worker."""
@@ -33,6 +36,7 @@ class Lease:
 
     def release(self) -> None:
         """Give the thread back."""
+        self.over = True
         self._thread.shutdown(wait=False)
 
 
@@ -49,7 +53,7 @@ class Workers:
         call is interrupted, what it wrote in a transaction is rolled back, and the cancellation goes on once
         the thread stands still.
         """
-        lease = _lease.get({}).get(id(owner))
+        lease = _leased(owner)
         if lease is not None:
             return await lease.run(function, *args, **kwargs)
         return await _awaited(self._pool, copy_context(), partial(function, *args, **kwargs))
@@ -57,6 +61,8 @@ class Workers:
     @asynccontextmanager
     async def transaction(self, owner: object, manager: AbstractContextManager[Any]) -> AsyncIterator[None]:
         """Run the block with one worker of its own for ``owner``, inside a blocking context manager."""
+        if _leased(owner) is not None:
+            raise QueryError("this handle is in a transaction already; transactions do not nest")
         lease = Lease()
         before = _lease.get({})
         entered: list[bool] = []
@@ -80,10 +86,22 @@ class Workers:
         self._pool.shutdown(wait=True)
 
 
+def _leased(owner: object) -> Lease | None:
+    lease = _lease.get({}).get(id(owner))
+    return None if lease is None or lease.over else lease
+
+
 async def _awaited(pool: ThreadPoolExecutor, context: Context, call: Callable[[], R]) -> R:
     token = CancelToken()
-    context.run(cancel_token.set, token)
-    running = pool.submit(context.run, call)
+
+    def cancellable() -> R:
+        cancel_token.set(token)
+        return call()
+
+    try:
+        running = pool.submit(context.run, cancellable)
+    except RuntimeError:  # the pool is shut down
+        raise BackendError("the engine is closed") from None
     try:
         return await asyncio.shield(asyncio.wrap_future(running))
     except asyncio.CancelledError:

@@ -229,7 +229,7 @@ class ScopedQuery:
     def _unit(self) -> Unit | None:
         for query, unit in reversed(_open.get()):
             if query is self:
-                return unit
+                return None if unit.over else unit
         return None
 
     def _read(self, work: Callable[[Session, Execution], T]) -> T:

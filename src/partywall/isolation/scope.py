@@ -66,10 +66,15 @@ class Unit:
         self._cancelled = False
         self._closed = False
         self.owner = threading.get_ident()
+        self.over = False
+        """Whether its block has ended; contexts that were copied within the block still name it."""
 
     def run(self, work: Callable[[Session], T]) -> T:
         """Run statements on the session; a failure spoils the whole unit."""
         self._scope.require_active()
+        token = cancel_token.get()
+        if token is not None:
+            token.attach(self)
         with self._busy:
             self._require_usable()
             try:
@@ -106,7 +111,8 @@ class Unit:
                 self._committing = False
 
     def abandon(self) -> None:
-        """Close the session; whatever is not committed is rolled back."""
+        """Close the session for good; whatever is not committed is rolled back."""
+        self.over = True
         with self._busy:
             self._close()
 
