@@ -13,8 +13,6 @@ from partywall.names import TenantId
 __all__ = ["Concurrency"]
 
 ROUNDS = 12
-PATIENCE = 20.0
-"""Seconds within which an interrupted statement must have stopped, on a slow and busy machine."""
 
 
 def work_of(store: Store, tenant: TenantId, canary: str) -> None:
@@ -107,7 +105,7 @@ class Concurrency(Kit):
 
         with ThreadPoolExecutor(1) as pool:
             working = pool.submit(work)
-            for _ in range(int(PATIENCE / 0.002)):
+            for _ in range(int(self.patience / 0.002)):
                 if stopped.wait(0.002):
                     break
                 session.interrupt()

@@ -132,6 +132,8 @@ class Kit:
     read beneath the backend while that is open. It proves what sessions cannot show.
     """
 
+    patience: ClassVar[float] = 20.0
+    """Seconds within which an interrupted statement must have stopped, on a slow and busy machine."""
     shrink: ClassVar[bool] = True
     """Whether a random history that fails is reduced to a short one before it is shown; takes some seconds."""
 

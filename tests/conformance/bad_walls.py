@@ -1,0 +1,145 @@
+"""Backends that let one tenant reach another, each in one way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from honest import HonestBackend, HonestSession, Key
+from suspects import caught_by
+
+from partywall.backend import (
+    Count,
+    Delete,
+    Placement,
+    Row,
+    Scan,
+    Session,
+    Update,
+    Write,
+)
+from partywall.errors import ConstraintViolation, IsolationBreach
+from partywall.model import Table
+from partywall.names import Region, TenantId
+
+
+@caught_by("test_b2_an_update_changes_the_tenants_own_rows_only")
+class ForgetsTheTenantInUpdate(HonestSession):
+    def changes(self, statement: Write) -> dict[Key, Row | None]:
+        if isinstance(statement, Update):
+            rows = self.store.rows(statement.table)
+            return {key: {**row, **statement.changes} for key, row in rows.items() if key[1] in statement.ids}
+        return super().changes(statement)
+
+
+@caught_by("test_b4_a_delete_removes_the_tenants_own_rows_only")
+class ForgetsTheTenantInDelete(HonestSession):
+    def changes(self, statement: Write) -> dict[Key, Row | None]:
+        if isinstance(statement, Delete):
+            return {key: None for key in self.store.rows(statement.table) if key[1] in statement.ids}
+        return super().changes(statement)
+
+
+@caught_by("test_b4_a_scan_shows_the_tenants_own_rows_and_all_of_them")
+class ForgetsTheTenantInScan(HonestSession):
+    def read(self, statement: Scan) -> list[Row]:
+        return [dict(row) for row in self.store.rows(statement.table).values()]
+
+
+@caught_by("test_b7_a_row_with_another_tenants_id_is_a_row_of_ones_own")
+class ReplacesOnIdAlone(HonestSession):
+    def inserted(self, table: Table, rows: Sequence[Row]) -> dict[Key, Row | None]:
+        taken = {row["id"] for row in rows}
+        for key in [key for key in self.store.rows(table) if key[1] in taken and not self.owns(key)]:
+            del self.store.rows(table)[key]
+        return super().inserted(table, rows)
+
+
+@caught_by("test_b7_an_upsert_never_reaches_another_tenants_row", "test_b7_another_tenants_key_is_free")
+class KeysOfEveryoneAtOnce(HonestSession):
+    def require_free(self, table: Table, changes: dict[Key, Row | None]) -> None:
+        after = {**self.store.rows(table), **changes}
+        for key in table.unique:
+            taken = [tuple(row[column] for column in key) for row in after.values() if row is not None]
+            taken = [values for values in taken if None not in values]
+            if len(set(taken)) != len(taken):
+                raise ConstraintViolation(f"{table.name}.{', '.join(key)} is already taken")
+
+
+class NeverReset(HonestSession):
+    def close(self) -> None:
+        self.store.pooled.append(self)  # type: ignore[attr-defined]
+
+
+@caught_by("test_g12_a_session_opened_after_anothers_was_closed_keeps_nothing_of_it[close]")
+class KeepsASessionsState(HonestBackend):
+    session_type = NeverReset
+
+    def __init__(self, setup: Any) -> None:
+        super().__init__(setup)
+        self.pooled: list[HonestSession] = []
+
+    def session(self, placement: Placement) -> Session:
+        fresh = super().session(placement)
+        if not self.pooled:
+            return fresh
+        again = self.pooled.pop()
+        again.place = placement.location
+        return again
+
+
+class OfWhoeverCameLast(HonestSession):
+    @property
+    def place(self) -> str:
+        return self.store.latest  # type: ignore[attr-defined, no-any-return]
+
+    @place.setter
+    def place(self, place: str) -> None:
+        self.store.latest = place  # type: ignore[attr-defined]
+
+
+@caught_by("test_g12_a_session_left_open_keeps_its_tenant_while_others_come_and_go")
+class OneTenantAtATime(HonestBackend):
+    session_type = OfWhoeverCameLast
+
+
+@caught_by("test_e12_ids_and_keys_that_differ_only_in_case_are_different", "test_every_legal_id_names_one_row")
+class LetsCaseTwinsCollide(HonestSession):
+    def key(self, row_id: str) -> Key:
+        return self.place, row_id.casefold()
+
+
+@caught_by("test_a7_tenants_whose_ids_look_alike_share_nothing")
+class CutsLongTenantIds(HonestBackend):
+    def provision(self, tenant_id: TenantId, region: Region | None) -> str:
+        place = f"{tenant_id[:34]}@{region or ''}"
+        self.places[place] = tenant_id
+        return place
+
+
+@caught_by("test_b5_no_ids_are_nobodys_rows")
+class TakesNoIdsForAll(HonestSession):
+    def changes(self, statement: Write) -> dict[Key, Row | None]:
+        if isinstance(statement, Delete) and not statement.ids:
+            return dict.fromkeys(self.store.rows(statement.table))
+        return super().changes(statement)
+
+
+@caught_by("test_b5_no_condition_is_the_tenants_own_rows_and_not_everyones")
+class DropsTheTenantWithTheConditions(HonestSession):
+    def count(self, statement: Count) -> int:
+        return super().count(statement) if statement.where else len(self.store.rows(statement.table))
+
+
+@caught_by("test_b5_a_tenant_that_was_never_provisioned_has_no_stamp_and_no_session")
+class ServesNobodyInParticular(HonestBackend):
+    def session(self, placement: Placement) -> Session:
+        if placement.tenant_id and self.stamp(placement) != placement.tenant_id:
+            raise IsolationBreach("nothing of this tenant is here")
+        return self.session_type(self, placement.location)
+
+
+@caught_by("test_e10_a_place_of_another_tenant_is_refused_or_shows_none_of_its_rows")
+class TrustsThePlacement(HonestBackend):
+    def session(self, placement: Placement) -> Session:
+        return self.session_type(self, placement.location)
