@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,6 +37,7 @@ def test_status_changes_are_told_after_they_are_in_force(open_engine: Callable[.
     engine = open_engine(plugins=[SimpleNamespace(partywall_status_changed=partywall_status_changed)])
     acme = engine.tenants.get_by_slug("acme")
     engine.tenants.suspend(acme.id, reason="unpaid")
+    engine.close()
     assert told == [(acme.id, Status.ACTIVE, Status.SUSPENDED, Status.SUSPENDED)]
 
 
@@ -46,6 +49,35 @@ def test_a_hook_may_take_fewer_arguments_and_its_failure_changes_nothing(open_en
     engine = open_engine(plugins=[SimpleNamespace(partywall_status_changed=partywall_status_changed)])
     acme = engine.tenants.get_by_slug("acme")
     assert engine.tenants.suspend(acme.id, reason="unpaid").tenant.status is Status.SUSPENDED
+
+
+def test_a_hook_may_call_the_engine_while_others_change_it(open_engine: Callable[..., Engine]) -> None:
+    answered = threading.Event()
+    inside, changing = threading.Event(), threading.Event()
+
+    @hookimpl
+    def partywall_status_changed(tenant_id: str, after: Status | None) -> None:
+        if tenant_id == acme.id and after is Status.SUSPENDED:
+            inside.set()
+            assert changing.wait(10)
+            engine.tenants.update_settings(corner.id, {"default_model": "m"})
+            answered.set()
+
+    engine = open_engine(plugins=[SimpleNamespace(partywall_status_changed=partywall_status_changed)])
+    acme, beta, corner = (engine.tenants.get_by_slug(slug) for slug in ("acme", "beta-labs", "corner-shop"))
+    file = engine.folder.tenancy / "tenants" / "acme.yaml"
+    file.write_text(file.read_text().replace("status: active", "status: suspended"))
+    os.utime(file, (1, 1))
+    look = threading.Thread(target=engine.catalog.refresh, daemon=True)
+    look.start()
+    assert inside.wait(10)
+    changing.set()
+    for _ in range(20):
+        engine.tenants.suspend(beta.id, reason="unpaid")
+        engine.tenants.resume(beta.id)
+    assert answered.wait(10)
+    look.join(10)
+    assert not look.is_alive()
 
 
 def test_audit_records_are_told_after_their_commit(open_engine: Callable[..., Engine]) -> None:
@@ -61,3 +93,25 @@ def test_audit_records_are_told_after_their_commit(open_engine: Callable[..., En
     engine.close()
     assert [record.action for record in told] == ["tenant.suspended"]
     assert told[0].sequence > 0
+
+
+def test_thresholds_of_quotas_are_told_after_the_commit_once_for_each_limit(
+    open_engine: Callable[..., Engine],
+) -> None:
+    told: list[tuple[str, str, int, int, int]] = []
+
+    @hookimpl
+    def partywall_quota_threshold(tenant_id: str, metric: str, percent: int, current: int, limit: int) -> None:
+        assert engine.usage.totals(tenant_id)[metric] >= current
+        told.append((tenant_id, metric, percent, current, limit))
+
+    engine = open_engine(plugins=[SimpleNamespace(partywall_quota_threshold=partywall_quota_threshold)])
+    acme = engine.tenants.get_by_slug("acme")
+    engine.quotas.consume(acme.id, projects=7)
+    engine.quotas.consume(acme.id, projects=1)
+    engine.usage.increment(acme.id, "projects", -1)
+    engine.usage.increment(acme.id, "projects", 1)
+    with engine.quotas.reserve(acme.id, projects=2) as held:
+        held.commit()
+    engine.close()
+    assert told == [(acme.id, "projects", 80, 8, 10), (acme.id, "projects", 100, 10, 10)]

@@ -156,6 +156,11 @@ class Directory:
             self._closed = True
             self._status = {}
 
+    def disown(self) -> None:
+        """Refuse everything, without the lock, in a process forked from the engine's."""
+        self._closed = True
+        self._status = {}
+
     def _absence(self) -> PartywallError:
         return BackendError("the engine is closed") if self._closed else TenantNotFound("no such tenant")
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+from weakref import WeakSet
 
 from partywall.agents import Agents
 from partywall.audit import AuditLog, acting_as
@@ -16,13 +18,13 @@ from partywall.context import TenantContext, entered, permissions_of
 from partywall.directory import Directory, DirectoryChange
 from partywall.errors import Problem
 from partywall.folder import DataFolder
-from partywall.housekeeping import Housekeeper
+from partywall.housekeeping import Announcer, Housekeeper
 from partywall.isolation import Cursors, Guard, Isolation, PendingMove, ScopedQuery, Stores
 from partywall.ledger import AuditRecord, open_ledger
 from partywall.limits import Limiter
 from partywall.model import Plan, Status
 from partywall.names import PlanName, TenantId
-from partywall.quotas import Quotas, Usage
+from partywall.quotas import Quotas, Usage, crossing_of
 from partywall.registry import PluginProblem, Registry
 from partywall.tenants import Commands, Features, Journal, Tenants, record_file_edits
 from partywall.web import Authenticate, Gate
@@ -87,6 +89,7 @@ class Engine:
             self._ledger = open_ledger(folder.ledger, durability=self.catalog.config.durability)
             opened.callback(self._ledger.close)
             self._ledger.on_audit(self._tell_audit)
+            self._ledger.on_audit(self._tell_threshold)
             self.audit = AuditLog(self._ledger, clock)
             self.directory = Directory(self.catalog, self._ledger)
             self._open_rooms(opened)
@@ -95,7 +98,9 @@ class Engine:
             self.catalog.start()
             self._start_housekeeping(opened)
             opened.callback(self.directory.close)
+            opened.callback(self._announcer.close)
             self._opened = opened.pop_all()
+        _open_here.add(self)
 
     def _open_rooms(self, opened: ExitStack) -> None:
         guard = Guard(self.catalog.tables, self.clock, max_rows=self.catalog.config.max_rows)
@@ -119,12 +124,14 @@ class Engine:
     def _connect(self) -> None:
         self.directory.subscribe(self.isolation.on_change)
         self.directory.subscribe(self.agents.on_change)
+        self._announcer = Announcer()
         self.directory.subscribe(self._tell_status)
         self.catalog.subscribe(record_file_edits(self._ledger, self.audit))
 
     def _recover(self) -> None:
         with acting_as("engine"):
             self.agents.reap()
+            self.quotas.recover()
             self.commands.recover()
             self.tenants.recover()
 
@@ -132,6 +139,7 @@ class Engine:
         keeper = Housekeeper(self.clock)
         keeper.add("queued commands", 0.1, self._run_queued)
         keeper.add("upkeep of stores", 1.0, self._stores.maintain)
+        keeper.add("ended leases", 1.0, self.quotas.expire_leases)
         keeper.add("due purges", 60.0, self._purge_due)
         keeper.add("old idempotency keys", 3600.0, self.quotas.forget_old_events)
         keeper.start()
@@ -194,6 +202,15 @@ class Engine:
         """Stop the agents, finish what is under way and give the folder back. Repeating it is no error."""
         self._opened.close()
 
+    def _disown(self) -> None:
+        """Refuse everything, in a process forked from the one that opened the engine: its files are the parent's.
+
+        Takes no lock: whoever held one in the parent is not here to give it back.
+        """
+        self.directory.disown()
+        self.folder.release()
+        self._opened.pop_all()
+
     def __enter__(self) -> Engine:
         return self
 
@@ -219,8 +236,25 @@ class Engine:
             )
 
     def _tell_status(self, change: DirectoryChange) -> None:
+        hook = self.registry.hook.partywall_status_changed
         for tenant_id, (before, after) in change.statuses.items():
-            self.registry.hook.partywall_status_changed(tenant_id=tenant_id, before=before, after=after)
+            self._announcer.tell(partial(hook, tenant_id=tenant_id, before=before, after=after))
 
     def _tell_audit(self, record: AuditRecord) -> None:
         self.registry.hook.partywall_audit_recorded(record=record)
+
+    def _tell_threshold(self, record: AuditRecord) -> None:
+        crossing = crossing_of(record)
+        if crossing is not None:
+            self.registry.hook.partywall_quota_threshold(**asdict(crossing))
+
+
+_open_here: Final[WeakSet[Engine]] = WeakSet()
+
+
+def _after_fork() -> None:
+    for engine in list(_open_here):
+        engine._disown()  # noqa: SLF001  # the same module
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -40,11 +40,20 @@ def partywall_backends() -> Iterable[BackendSpec]:  # type: ignore[empty-body]  
 def partywall_status_changed(tenant_id: TenantId, before: Status | None, after: Status | None) -> None:
     """A tenant's status in force changed; None stands for a tenant that is not there.
 
-    Called after the change is in force and the tenant's agents were told to stop. An exception is logged
-    and changes nothing.
+    Called after the change is in force and the tenant's agents were told to stop, in the order of the changes,
+    on a thread of the engine's own: it may call the engine. An exception is logged and changes nothing.
     """
 
 
 @hookspec
 def partywall_audit_recorded(record: AuditRecord) -> None:
     """An audit record was committed. Called afterwards, so a failure here cannot undo it: it is logged."""
+
+
+@hookspec
+def partywall_quota_threshold(tenant_id: TenantId, metric: str, percent: int, current: int, limit: int) -> None:
+    """A tenant's usage reached 80 or 100 percent of a limit, hard or soft.
+
+    Called after the commit, on the thread that tells of audit records, once for each limit in a calendar
+    month. An exception is logged and changes nothing.
+    """

@@ -1,19 +1,22 @@
-"""What the engine does by itself: queued commands, stores' upkeep, purges that are due."""
+"""What the engine does by itself: queued commands, stores' upkeep, purges that are due, telling plugins."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Final
 
 from partywall.clock import Clock
 
-__all__ = ["Housekeeper"]
+__all__ = ["Announcer", "Housekeeper"]
 
 _log: Final = logging.getLogger("partywall.housekeeping")
 _TICK: Final = 0.1
 """Seconds between two looks; a command of another process waits about this long."""
+_PATIENCE: Final = 5.0
+"""Seconds that closing waits for plugins to hear the last news."""
 
 
 class Housekeeper:
@@ -57,3 +60,36 @@ class Housekeeper:
             self._failing.add(name)
         else:
             self._failing.discard(name)
+
+
+class Announcer:
+    """Tells plugins, in order, on a thread of its own: a plugin may call the engine, and waits for nobody's lock."""
+
+    def __init__(self) -> None:
+        self._news: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def tell(self, telling: Callable[[], object]) -> None:
+        """Call the function soon; what it raises is logged."""
+        with self._lock:
+            self._news.put(telling)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="partywall-news", daemon=True)
+                self._thread.start()
+
+    def close(self) -> None:
+        """Let plugins hear what was to be told, and end the thread."""
+        with self._lock:
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            self._news.put(None)
+            if thread is not threading.current_thread():
+                thread.join(_PATIENCE)
+
+    def _run(self) -> None:
+        for telling in iter(self._news.get, None):
+            try:
+                telling()
+            except Exception:  # noqa: BLE001  # a plugin's failure is its own
+                _log.exception("a plugin failed on news")
