@@ -9,6 +9,7 @@ EXAMPLES: dict[type[PartywallError], PartywallError] = {
     ConfigError: ConfigError("wrong", [Problem("plans.yaml", 3, 5, "no", "plans.free")]),
     QuotaExceeded: QuotaExceeded("full", quota="projects", current=3, limit=3, requested=1),
     errors.FeatureNotInPlan: errors.FeatureNotInPlan("no", feature="sso", plan="free"),
+    errors.ReservationEnded: errors.ReservationEnded("again", state="committed"),
     RateLimited: RateLimited("wait", action="api", limit=5, retry_after=1.5),
     DataFolderInUse: DataFolderInUse("taken", pid=42),
 }

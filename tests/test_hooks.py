@@ -99,11 +99,13 @@ def test_thresholds_of_quotas_are_told_after_the_commit_once_for_each_limit(
     open_engine: Callable[..., Engine],
 ) -> None:
     told: list[tuple[str, str, int, int, int]] = []
+    twice = threading.Semaphore(0)
 
     @hookimpl
     def partywall_quota_threshold(tenant_id: str, metric: str, percent: int, current: int, limit: int) -> None:
         assert engine.usage.totals(tenant_id)[metric] >= current
         told.append((tenant_id, metric, percent, current, limit))
+        twice.release()
 
     engine = open_engine(plugins=[SimpleNamespace(partywall_quota_threshold=partywall_quota_threshold)])
     acme = engine.tenants.get_by_slug("acme")
@@ -113,5 +115,7 @@ def test_thresholds_of_quotas_are_told_after_the_commit_once_for_each_limit(
     engine.usage.increment(acme.id, "projects", 1)
     with engine.quotas.reserve(acme.id, projects=2) as held:
         held.commit()
+    assert twice.acquire(timeout=10)
+    assert twice.acquire(timeout=10)
     engine.close()
     assert told == [(acme.id, "projects", 80, 8, 10), (acme.id, "projects", 100, 10, 10)]

@@ -11,6 +11,7 @@
     ├── TenantSuspended          every operation is refused until the tenant is resumed
     ├── TenantDeleted            deleted, within its retention
     ├── TenantConflict           a slug, id or version is taken, or the change does not fit the tenant's status
+    │   └── ReservationEnded     a reservation was committed, released or expired before
     ├── QuotaExceeded            the plan must change, or something must be given back
     ├── FeatureNotInPlan         the plan must change
     ├── RateLimited              waiting helps; carries retry_after in seconds
@@ -53,6 +54,7 @@ __all__ = [
     "QueryError",
     "QuotaExceeded",
     "RateLimited",
+    "ReservationEnded",
     "TenantAmbiguous",
     "TenantConflict",
     "TenantDeleted",
@@ -184,6 +186,19 @@ class TenantConflict(PartywallError):
     exit_code = 6
 
 
+class ReservationEnded(TenantConflict):
+    """The reservation was settled before, and nothing was counted or given back now.
+
+    ``state`` says how: ``committed``, ``released``, ``expired``, or ``unknown`` once it is forgotten.
+    """
+
+    code = "reservation-ended"
+
+    def __init__(self, message: str, *, state: str) -> None:
+        self.state = state
+        super().__init__(message)
+
+
 class QuotaExceeded(PartywallError):
     """The quota has no room for the amount; nothing was counted. Waiting does not help: status 402."""
 
@@ -191,9 +206,12 @@ class QuotaExceeded(PartywallError):
     status = 402
     exit_code = 7
 
-    def __init__(self, message: str, *, quota: str, current: int, limit: int, requested: int) -> None:
+    def __init__(
+        self, message: str, *, quota: str, current: int, limit: int, requested: int, reserved: int = 0
+    ) -> None:
         self.quota = quota
         self.current = current
+        self.reserved = reserved
         self.limit = limit
         self.requested = requested
         super().__init__(message)

@@ -4,6 +4,7 @@ from partywall.model.plan import (
     ALL_FEATURES,
     GIGABYTE,
     METRICS,
+    SOFT,
     Algorithm,
     Grants,
     Plan,
@@ -11,6 +12,7 @@ from partywall.model.plan import (
     QuotaLimits,
     Quotas,
     RateLimit,
+    Reservations,
     Strategy,
 )
 from partywall.model.settings import BackendChoice, EngineConfig, ReloadConfig
@@ -23,6 +25,7 @@ __all__ = [
     "GIGABYTE",
     "ID",
     "METRICS",
+    "SOFT",
     "Algorithm",
     "BackendChoice",
     "Billing",
@@ -37,6 +40,7 @@ __all__ = [
     "Quotas",
     "RateLimit",
     "ReloadConfig",
+    "Reservations",
     "Settings",
     "Status",
     "Strategy",

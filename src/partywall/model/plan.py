@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
@@ -17,6 +18,7 @@ __all__ = [
     "ALL_FEATURES",
     "GIGABYTE",
     "METRICS",
+    "SOFT",
     "Algorithm",
     "Grants",
     "Plan",
@@ -24,6 +26,7 @@ __all__ = [
     "QuotaLimits",
     "Quotas",
     "RateLimit",
+    "Reservations",
     "Strategy",
 ]
 
@@ -111,6 +114,33 @@ class PlanQuotas(Quotas):
     max_concurrent_agents: Count
 
 
+SOFT: Final[Mapping[str, str]] = MappingProxyType(
+    {"maxUsers": "users", "maxProjects": "projects", "maxTokensPerMonth": "tokens", "maxStorageGB": "storage"}
+)
+"""The quotas that a plan may call soft, as files and as code name them; agents are always counted strictly."""
+
+
+def _soft(value: str) -> str:
+    if value not in SOFT:
+        raise ValueError(f"expected one of {', '.join(SOFT)}")
+    return value
+
+
+SoftQuota = Annotated[str, AfterValidator(_soft), WithJsonSchema({"enum": list(SOFT)})]
+
+
+class Reservations(FileModel):
+    """What becomes of the reservations of a plan's tenants that do not end as they were meant to."""
+
+    on_expiry: Literal["release", "charge_cap"] = "release"
+    """Whether a reservation whose lease ends is given back, or counted in full."""
+    overrun: Literal["charge", "cap"] = "charge"
+    """Whether what was used beyond the reserved amount is counted too, or only recorded."""
+
+
+_AS_USUAL: Final = Reservations()
+
+
 def _algorithm(value: Any) -> Algorithm:
     try:
         return Algorithm(value)
@@ -143,6 +173,9 @@ class Plan(FileModel):
     isolation: StrategyField = Strategy.ROW
     retention_days: Annotated[int, Field(ge=0, le=3650)] = 30
     """Days between a tenant's deletion and the purge of its data."""
+    soft_quotas: tuple[SoftQuota, ...] = ()
+    """Quotas that refuse nothing: what exceeds them is reported."""
+    reservations: Reservations = _AS_USUAL
 
 
 class PlansFile(FileModel):
@@ -181,3 +214,6 @@ class Grants:
     retention_days: int
     allowed_models: tuple[str, ...] | None
     """None admits every model."""
+    soft: frozenset[str] = frozenset()
+    """The metrics whose quota refuses nothing."""
+    reservations: Reservations = _AS_USUAL

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from partywall.model._base import FileModel, Moment
 from partywall.model.plan import (
     GIGABYTE,
+    SOFT,
     Grants,
     Plan,
     PlanQuotas,
@@ -188,4 +189,6 @@ def grants_of(spec: TenantSpec, plans: Mapping[PlanName, Plan]) -> Grants:
         isolation=spec.isolation or plan.isolation,
         retention_days=plan.retention_days,
         allowed_models=spec.settings.allowed_models,
+        soft=frozenset(SOFT[quota] for quota in plan.soft_quotas),
+        reservations=plan.reservations,
     )

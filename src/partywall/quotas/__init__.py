@@ -1,8 +1,24 @@
 """Quotas and usage: what a tenant has, the most it may have, and counting that loses nothing."""
 
+from partywall.quotas.counting import Crossing, crossing_of
+from partywall.quotas.history import PeriodTotal, UsageDifference
 from partywall.quotas.quotas import Quotas
 from partywall.quotas.report import QuotaReport, QuotaStatus
+from partywall.quotas.reservation import Reservation, Settlement
 from partywall.quotas.tenants import Tenants
 from partywall.quotas.usage import Gauge, Usage
 
-__all__ = ["Gauge", "QuotaReport", "QuotaStatus", "Quotas", "Tenants", "Usage"]
+__all__ = [
+    "Crossing",
+    "Gauge",
+    "PeriodTotal",
+    "QuotaReport",
+    "QuotaStatus",
+    "Quotas",
+    "Reservation",
+    "Settlement",
+    "Tenants",
+    "Usage",
+    "UsageDifference",
+    "crossing_of",
+]

@@ -1,17 +1,30 @@
-"""The counters in the ledger: one total for each metric and period, whole numbers only."""
+"""The counters in the ledger: totals, what is reserved beside them, and the log that they are made of."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from partywall.errors import InvalidArgument
-from partywall.ledger import Transaction
+from partywall.ledger import Transaction, UsageEntry
 from partywall.model import METRICS
 from partywall.names import TenantId
 
-__all__ = ["AGENTS", "COUNTED", "add", "legal_amount", "legal_metric", "legal_period", "totals"]
+__all__ = [
+    "AGENTS",
+    "COUNTED",
+    "MONTHLY",
+    "Standing",
+    "add",
+    "hold",
+    "legal_amount",
+    "legal_metric",
+    "legal_period",
+    "period_of",
+    "standing",
+]
 
 AGENTS: Final = "agents"
 """The metric that is never counted up: it is the number that run now."""
@@ -22,6 +35,18 @@ MONTHLY: Final = frozenset({"tokens"})
 
 _LARGEST: Final = 2**53
 _MONTH: Final = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a tenant has of each counted metric, and what its reservations hold beside it."""
+
+    counted: Mapping[str, int]
+    reserved: Mapping[str, int]
+
+    def taken(self, metric: str) -> int:
+        """What is not left of a quota."""
+        return self.counted[metric] + self.reserved[metric]
 
 
 def legal_metric(metric: str) -> str:
@@ -47,18 +72,36 @@ def legal_period(period: object) -> str:
     return period
 
 
-def totals(tx: Transaction, tenant_id: TenantId, month: str) -> dict[str, int]:
-    """Every counted metric's total: the month's for what is monthly, the present one for the others."""
-    present, monthly = tx.usage(tenant_id, ""), tx.usage(tenant_id, month)
-    return {metric: (monthly if metric in MONTHLY else present).get(metric, 0) for metric in COUNTED}
+def period_of(metric: str, month: str) -> str:
+    """The period of the metric's counter: the month, or ``""`` for what does not start anew."""
+    return month if metric in MONTHLY else ""
 
 
-def add(tx: Transaction, tenant_id: TenantId, month: str, amounts: Mapping[str, int]) -> dict[str, int]:
-    """Count the amounts and return all totals; InvalidArgument, with nothing counted, for one below zero."""
-    after = totals(tx, tenant_id, month)
+def standing(tx: Transaction, tenant_id: TenantId, month: str) -> Standing:
+    """Every counted metric: of the month for what is monthly, the present one for the others."""
+    found = {(counter.period, counter.metric): counter for counter in tx.usage_counters(tenant_id, "", month)}
+    counted, reserved = dict.fromkeys(COUNTED, 0), dict.fromkeys(COUNTED, 0)
+    for metric in COUNTED:
+        counter = found.get((period_of(metric, month), metric))
+        if counter is not None:
+            counted[metric], reserved[metric] = counter.total, counter.reserved
+    return Standing(counted, reserved)
+
+
+def add(tx: Transaction, entry: UsageEntry) -> tuple[int, int]:
+    """Count and log; returns the total before and after. InvalidArgument, with nothing counted, below zero."""
+    period = period_of(entry.metric, entry.period)
+    before = tx.usage(entry.tenant_id, period).get(entry.metric, 0)
+    after = before + entry.amount
+    if after < 0:
+        raise InvalidArgument(f"more {entry.metric} would be given back than there are; usage is never below zero")
+    tx.set_usage(entry.tenant_id, period, entry.metric, after)
+    tx.append_usage(entry)
+    return before, after
+
+
+def hold(tx: Transaction, tenant_id: TenantId, month: str, amounts: Mapping[str, int]) -> None:
+    """Reserve the amounts beside the totals; negative ones are let go."""
+    reserved = standing(tx, tenant_id, month).reserved
     for metric, amount in amounts.items():
-        after[metric] += amount
-        if after[metric] < 0:
-            raise InvalidArgument(f"more {metric} would be given back than there are; usage is never below zero")
-        tx.set_usage(tenant_id, month if metric in MONTHLY else "", metric, after[metric])
-    return after
+        tx.set_reserved(tenant_id, period_of(metric, month), metric, reserved[metric] + amount)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 
 from partywall.clock import month_of, utc
@@ -12,7 +13,7 @@ from partywall.errors import InvalidArgument, TenantConflict
 from partywall.ledger import Transaction, UsageEvent
 from partywall.names import TenantId
 
-__all__ = ["legal_key", "once", "previous_month"]
+__all__ = ["Request", "legal_key", "previous_month"]
 
 
 def legal_key(key: object) -> str | None:
@@ -24,27 +25,41 @@ def legal_key(key: object) -> str | None:
     return key
 
 
-def once(
-    tx: Transaction,
-    tenant_id: TenantId,
-    key: str | None,
-    body: Mapping[str, object],
-    *,
-    now: float,
-    count: Callable[[], Mapping[str, int]],
-) -> Mapping[str, int]:
-    """Count, or give the answer of the first time; TenantConflict when the key stood for another request."""
-    if key is None:
-        return count()
-    fingerprint = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-    event = tx.usage_event(tenant_id, key)
-    if event is None:
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked for, and the key under which it is asked for once."""
+
+    key: str | None
+    body: Mapping[str, object]
+
+    def once(
+        self, tx: Transaction, tenant_id: TenantId, now: float, count: Callable[[], Mapping[str, int]]
+    ) -> Mapping[str, int]:
+        """Count, or give the answer of the first time; TenantConflict when the key stood for another request."""
+        if self.key is None:
+            return count()
+        event = self.first(tx, tenant_id)
+        if event is not None:
+            return event.result
         result = count()
-        tx.put_usage_event(UsageEvent(tenant_id, key, fingerprint, month_of(now), now, result))
+        self.remember(tx, tenant_id, now, result)
         return result
-    if event.fingerprint != fingerprint:
-        raise TenantConflict("the idempotency key was used for another request; use a new key for each request")
-    return event.result
+
+    def first(self, tx: Transaction, tenant_id: TenantId) -> UsageEvent | None:
+        """The first time that this was asked; TenantConflict when the key stood for another request."""
+        event = None if self.key is None else tx.usage_event(tenant_id, self.key)
+        if event is not None and event.fingerprint != self._fingerprint():
+            raise TenantConflict("the idempotency key was used for another request; use a new key for each request")
+        return event
+
+    def remember(self, tx: Transaction, tenant_id: TenantId, now: float, result: Mapping[str, int]) -> None:
+        """Keep the answer under the key, if there is one."""
+        if self.key is not None:
+            event = UsageEvent(tenant_id, self.key, self._fingerprint(), month_of(now), now, result)
+            tx.put_usage_event(event)
+
+    def _fingerprint(self) -> str:
+        return hashlib.sha256(json.dumps(self.body, sort_keys=True).encode()).hexdigest()
 
 
 def previous_month(now: float) -> float:

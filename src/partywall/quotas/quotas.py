@@ -1,34 +1,41 @@
-"""Quotas: the most a tenant may have, checked and counted in one ledger transaction."""
+"""Quotas: the most a tenant may have, checked, held and counted in one ledger transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TypeAlias
 
+from partywall.audit import AuditLog
 from partywall.clock import Clock, month_of
 from partywall.errors import InvalidArgument, QuotaExceeded
 from partywall.ledger import Ledger, Transaction
-from partywall.model import QuotaLimits
+from partywall.model import Grants
 from partywall.names import TenantId
-from partywall.quotas.counters import add, legal_amount, legal_metric, totals
-from partywall.quotas.idempotency import legal_key, once, previous_month
+from partywall.quotas.counters import Standing, legal_amount, legal_metric, standing
+from partywall.quotas.counting import Counting
+from partywall.quotas.idempotency import Request, legal_key, previous_month
 from partywall.quotas.report import QuotaReport, report_of
+from partywall.quotas.reservation import Reservation
+from partywall.quotas.reservations import Reservations, legal_lease
 from partywall.quotas.tenants import Tenants, require_in_service
 from partywall.quotas.usage import Gauge, Usage
 
 __all__ = ["Quotas"]
 
-_Standing: TypeAlias = tuple[TenantId, Mapping[str, int], QuotaLimits]
+_Found: TypeAlias = tuple[TenantId, Standing, Grants]
 
 
 class Quotas:
-    """The quotas of every tenant: plan and file say how much, the ledger how much is used."""
+    """The quotas of every tenant: plan and file say how much, the ledger how much is used and held."""
 
     def __init__(self, ledger: Ledger, tenants: Tenants, clock: Clock, usage: Usage | None = None) -> None:
         self._ledger = ledger
         self._tenants = tenants
         self._clock = clock
         self._usage = usage or Usage(ledger, tenants, clock)
+        audit = AuditLog(ledger, clock)
+        self._counting = Counting(tenants, audit, clock)
+        self._reservations = Reservations(ledger, tenants, clock, self._counting, audit)
 
     def add_gauge(self, metric: str, gauge: Gauge) -> None:
         """Read a metric that is not counted, such as ``agents``, from where it is known."""
@@ -37,12 +44,15 @@ class Quotas:
     def check(self, tenant_id: str) -> QuotaReport:
         """Where the tenant stands against each of its quotas; refused for a tenant that is not in service."""
 
-        def work(tx: Transaction) -> _Standing:
+        def work(tx: Transaction) -> tuple[_Found, bool]:
             known = require_in_service(self._tenants, tx, tenant_id)
-            limits = self._tenants.grants(known).quotas
-            return known, totals(tx, known, month_of(self._clock.now())), limits
+            return self._found(tx, known), self._reservations.lapsed(tx, known)
 
-        return self._report(*self._ledger.read(work))
+        found, lapsed = self._ledger.read(work)
+        if lapsed:
+            self._ledger.write(lambda tx: self._reservations.sweep(tx, found[0]))
+            found, _ = self._ledger.read(work)
+        return self._report(*found)
 
     def consume(self, tenant_id: str, *, idempotency_key: str | None = None, **amounts: int) -> QuotaReport:
         """Count amounts of several quotas, such as ``tokens=800, projects=1``: all of them or none.
@@ -52,50 +62,99 @@ class Quotas:
         (unknown metric, a negative amount or no whole number), TenantConflict (the key stood for another
         call), the refusals of a tenant that is not in service, LedgerError. Nothing is counted then.
         """
-        if not amounts:
-            raise InvalidArgument("name what is consumed, such as tokens=800")
-        legal = {legal_metric(metric): _positive(metric, amount) for metric, amount in amounts.items()}
-        body = {"call": "consume", "amounts": legal}
-        key = legal_key(idempotency_key)
+        legal = _legal("consume", amounts)
+        request = Request(legal_key(idempotency_key), {"call": "consume", "amounts": legal})
 
-        def work(tx: Transaction) -> _Standing:
+        def work(tx: Transaction) -> _Found:
             known = require_in_service(self._tenants, tx, tenant_id)
-            limits = self._tenants.grants(known).quotas
-            now = self._clock.now()
+            self._reservations.sweep(tx, known)
+            _, before, grants = self._found(tx, known)
 
             def count() -> Mapping[str, int]:
-                month = month_of(now)
-                _require_room(totals(tx, known, month), legal, limits)
-                return add(tx, known, month, legal)
+                _require_room(before, legal, grants)
+                self._counting.count(tx, known, legal, kind="consumed")
+                return self._found(tx, known)[1].counted
 
-            return known, once(tx, known, key, body, now=now, count=count), limits
+            counted = request.once(tx, known, self._clock.now(), count)
+            return known, Standing(counted, before.reserved), grants
 
         return self._report(*self._ledger.write(work))
 
+    def reserve(
+        self, tenant_id: str, *, lease: float = 300.0, idempotency_key: str | None = None, **amounts: int
+    ) -> Reservation:
+        """Hold amounts of several quotas, such as ``tokens=8_000``: all of them or none.
+
+        The handle is committed with what was used in the end, or released; its ``with`` block releases what was
+        not committed. After ``lease`` seconds (at most a day) it ends by itself, and at once when this process
+        dies: it is given back then, or counted in full, as the plan's ``reservations.onExpiry`` says. The same
+        call under the same key is the same reservation, until it is given back. Raises as ``consume``.
+        """
+        legal, seconds = _legal("reserve", amounts), legal_lease(lease)
+        request = Request(legal_key(idempotency_key), {"call": "reserve", "amounts": legal})
+
+        def work(tx: Transaction) -> Reservation:
+            known = require_in_service(self._tenants, tx, tenant_id)
+            self._reservations.sweep(tx, known)
+            repeated = self._reservations.repeated(tx, known, request)
+            if repeated is not None:
+                return Reservation(self._reservations, repeated, first=False)
+            _, before, grants = self._found(tx, known)
+            _require_room(before, legal, grants)
+            record = self._reservations.make(tx, known, legal, seconds, request)
+            return Reservation(self._reservations, record, first=True)
+
+        return self._ledger.write(work)
+
+    def expire_leases(self) -> int:
+        """Settle every reservation whose lease has ended; returns how many."""
+        return self._reservations.expire()
+
+    def recover(self) -> int:
+        """Settle the reservations of engines that are gone, whatever their lease; returns how many."""
+        return self._reservations.recover()
+
     def forget_old_events(self) -> int:
-        """Forget the idempotency keys from before the previous calendar month in UTC; returns how many."""
+        """Forget idempotency keys, and settled reservations, from before the previous month; returns how many keys."""
         before = previous_month(self._clock.now())
-        return self._ledger.write(lambda tx: tx.forget_usage_events(before))
 
-    def _report(self, tenant_id: TenantId, counted: Mapping[str, int], limits: QuotaLimits) -> QuotaReport:
-        return report_of(self._usage.complete(tenant_id, counted), limits)
+        def work(tx: Transaction) -> int:
+            tx.forget_reservations(before)
+            tx.forget_thresholds(month_of(before))
+            return tx.forget_usage_events(before)
+
+        return self._ledger.write(work)
+
+    def _found(self, tx: Transaction, tenant_id: TenantId) -> _Found:
+        return tenant_id, standing(tx, tenant_id, month_of(self._clock.now())), self._tenants.grants(tenant_id)
+
+    def _report(self, tenant_id: TenantId, found: Standing, grants: Grants) -> QuotaReport:
+        return report_of(self._usage.complete(tenant_id, found.counted), found.reserved, grants)
 
 
-def _positive(metric: str, amount: int) -> int:
-    if legal_amount(amount) < 0:
-        raise InvalidArgument(f"consume takes no negative amount of {metric}; give back with usage.increment")
-    return amount
+def _legal(call: str, amounts: Mapping[str, int]) -> dict[str, int]:
+    if not amounts:
+        raise InvalidArgument(f"name what to {call}, such as tokens=800")
+    for metric, amount in amounts.items():
+        legal_metric(metric)
+        if legal_amount(amount) < 0:
+            raise InvalidArgument(f"{call} takes no negative amount of {metric}; give back with usage.increment")
+    return dict(amounts)
 
 
-def _require_room(current: Mapping[str, int], amounts: Mapping[str, int], limits: QuotaLimits) -> None:
-    for metric, limit in limits:
+def _require_room(found: Standing, amounts: Mapping[str, int], grants: Grants) -> None:
+    for metric, limit in grants.quotas:
         requested = amounts.get(metric, 0)
-        if limit is not None and requested > 0 and current[metric] + requested > limit:
-            raise QuotaExceeded(
-                f"quota '{metric}' has room for {max(0, limit - current[metric])} more and {requested} were asked for; "
-                "change the plan or give something back",
-                quota=metric,
-                current=current[metric],
-                limit=limit,
-                requested=requested,
-            )
+        if limit is None or metric in grants.soft or requested == 0 or found.taken(metric) + requested <= limit:
+            continue
+        reserved = found.reserved[metric]
+        held = f" beside {reserved} that are reserved" if reserved else ""
+        raise QuotaExceeded(
+            f"quota '{metric}' has room for {max(0, limit - found.taken(metric))} more{held} and {requested} were "
+            "asked for; change the plan or give something back",
+            quota=metric,
+            current=found.counted[metric],
+            limit=limit,
+            requested=requested,
+            reserved=reserved,
+        )

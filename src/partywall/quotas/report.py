@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from partywall.model import METRICS, QuotaLimits
+from partywall.model import METRICS, Grants
 
 __all__ = ["QuotaReport", "QuotaStatus", "report_of"]
 
@@ -17,16 +17,20 @@ class QuotaStatus:
     current: int
     limit: int | None
     """None is unlimited."""
+    reserved: int = 0
+    """What reservations hold beside ``current``; it is not there for others."""
+    soft: bool = False
+    """Whether it refuses nothing, and is only reported as exceeded."""
 
     @property
     def exceeded(self) -> bool:
-        """Whether nothing more fits: the current usage has reached the limit."""
-        return self.limit is not None and self.current >= self.limit
+        """Whether nothing more fits: what is counted and reserved has reached the limit."""
+        return self.limit is not None and self.current + self.reserved >= self.limit
 
     @property
     def remaining(self) -> int | None:
         """How much more fits, never below zero; None when unlimited."""
-        return None if self.limit is None else max(0, self.limit - self.current)
+        return None if self.limit is None else max(0, self.limit - self.current - self.reserved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,10 @@ class QuotaReport:
         return ((metric, getattr(self, metric)) for metric in METRICS)
 
 
-def report_of(current: Mapping[str, int], limits: QuotaLimits) -> QuotaReport:
-    """The totals against the limits."""
-    return QuotaReport(**{metric: QuotaStatus(current[metric], limit) for metric, limit in limits})
+def report_of(current: Mapping[str, int], reserved: Mapping[str, int], grants: Grants) -> QuotaReport:
+    """What is counted and reserved against what is granted."""
+    statuses = {
+        metric: QuotaStatus(current[metric], limit, reserved.get(metric, 0), metric in grants.soft)
+        for metric, limit in grants.quotas
+    }
+    return QuotaReport(**statuses)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from partywall.errors import TenantDeleted, TenantPending, TenantSuspended
+from partywall.errors import TenantDeleted, TenantNotFound, TenantPending, TenantSuspended
 from partywall.ledger import Transaction
 from partywall.model import Grants, Status
 from partywall.names import TenantId
 
-__all__ = ["Tenants", "require_in_service", "require_known"]
+__all__ = ["Tenants", "require_in_service", "require_known", "require_there"]
 
 
 class Tenants(Protocol):
@@ -29,6 +29,15 @@ def require_known(tenants: Tenants, tenant_id: str) -> TenantId:
     """The id itself if its tenant is there, whatever its status; otherwise the directory's refusal."""
     known = TenantId(tenant_id)
     return known if tenants.status(known) is not None else tenants.require_active(tenant_id)
+
+
+def require_there(tenants: Tenants, tx: Transaction, tenant_id: str) -> TenantId:
+    """The id itself if its tenant is there and not purged in this very transaction, whatever its status."""
+    known = require_known(tenants, tenant_id)
+    imposed = tx.lifecycle(known)
+    if imposed is not None and imposed.purged_at is not None:
+        raise TenantNotFound("no such tenant")
+    return known
 
 
 def require_in_service(tenants: Tenants, tx: Transaction, tenant_id: str) -> TenantId:
