@@ -108,7 +108,7 @@ def test_thresholds_of_quotas_are_told_after_the_commit_once_for_each_limit(
         twice.release()
 
     engine = open_engine(plugins=[SimpleNamespace(partywall_quota_threshold=partywall_quota_threshold)])
-    acme = engine.tenants.get_by_slug("acme")
+    acme = engine.tenants.change_plan(engine.tenants.get_by_slug("acme").id, "starter")
     engine.quotas.consume(acme.id, projects=7)
     engine.quotas.consume(acme.id, projects=1)
     engine.usage.increment(acme.id, "projects", -1)
