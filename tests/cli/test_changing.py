@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,9 @@ def test_a_tenants_whole_life(call: Run, here: Run, tenant: Callable[[str], dict
     assert ok("tenants", "resume", beta) == f"resumed {beta}\n"
     assert tenant(beta)["status"] == "active"
 
-    assert ok("tenants", "delete", beta) == f"deleted {beta}\n"
+    deleted = ok("tenants", "delete", beta).splitlines()
+    assert deleted[0] == f"deleted {beta}"
+    assert re.match(r"its data is purged on \d{4}-\d\d-\d\d; ", deleted[1])
     assert tenant(beta)["status"] == "deleted"
     assert ok("tenants", "restore", beta) == f"restored {beta}\n"
     assert tenant(beta)["status"] == "active"
@@ -98,7 +101,9 @@ def test_each_change_answers_with_one_document_too(engine: Engine | None, here: 
     ):
         if arguments[0] in ("restore", "purge"):
             gone = here("tenants", "delete", beta, "--json").document
+            purge_at = gone.pop("purge_at")
             assert gone == {"tenant_id": beta, "stopped": [], "not_stopped": []}
+            assert purge_at is not None
         done = here("tenants", *arguments, "--json")
         assert (done.code, done.err, done.document) == (0, "", {"tenant_id": beta})
     assert here("tenants", "purge-due", "--json").document == {"purged": []}

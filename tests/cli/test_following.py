@@ -86,7 +86,7 @@ def test_an_engine_that_stops_before_it_began_leaves_the_command_to_be_done_here
     with owned(folder) as (holder, ledger), asking(folder, acme) as outcome:
         await_queued(ledger)
         holder.release()
-    assert outcome == [{"tenant_id": acme, "stopped": (), "not_stopped": ()}]
+    assert outcome == [{"tenant_id": acme, "stopped": (), "not_stopped": (), "purge_at": None}]
     with partywall.open(folder.root, watch=False) as engine:
         assert engine.commands.run_queued() == 0
         assert engine.tenants.get(acme).status == "suspended"

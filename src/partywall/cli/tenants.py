@@ -194,6 +194,8 @@ def _out_of_service(call: Call, name: str, arguments: Mapping[str, Any], done: s
     result = change(call.folder, name, arguments)
     _tell(call, result, f"{done} {result['tenant_id']}")
     if not call.output.as_json:
+        if result["purge_at"]:
+            call.output.line(f"its data is purged on {result['purge_at'][:10]}; until then: partywall tenants restore")
         for agent in result["stopped"]:
             call.output.line(f"stopped agent {agent}")
         for agent in result["not_stopped"]:

@@ -115,6 +115,12 @@ def _plain(value: Any) -> Any:
         case Tenant():
             return {"tenant_id": value.id}
         case Suspension():
-            return {"tenant_id": value.tenant.id, "stopped": value.stopped, "not_stopped": value.not_stopped}
+            purge_at = value.tenant.purge_at
+            return {
+                "tenant_id": value.tenant.id,
+                "stopped": value.stopped,
+                "not_stopped": value.not_stopped,
+                "purge_at": purge_at.isoformat() if purge_at else None,
+            }
         case _:
             return value
