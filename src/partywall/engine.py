@@ -129,6 +129,7 @@ class Engine:
         self.catalog.subscribe(record_file_edits(self._ledger, self.audit))
 
     def _recover(self) -> None:
+        self.catalog.discard_leftovers()
         with acting_as("engine"):
             self.agents.reap()
             self.quotas.recover()
@@ -163,6 +164,8 @@ class Engine:
         return self._aio
 
     _aio: AsyncEngine | None = None
+    _queue_unread = True
+    """Whether commands may be queued that were not looked at; some may be older than the engine."""
 
     def query(self, tenant_id: str | None = None) -> ScopedQuery:
         """A handle to the rows of the named tenant, or of the tenant context's; see ``ScopedQuery``."""
@@ -222,8 +225,10 @@ class Engine:
         return report.stopped, report.not_stopped
 
     def _run_queued(self) -> None:
-        if self._ledger.changed():
+        self._queue_unread |= self._ledger.changed()
+        if self._queue_unread:
             self.commands.run_queued()
+            self._queue_unread = False  # not when it failed: the change was seen, the commands were not
 
     def _purge_due(self) -> None:
         with acting_as("engine"):

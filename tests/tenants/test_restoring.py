@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from partywall import BackendError, Engine, InvalidArgument, TenantConflict, TenantDeleted, TenantNotFound
 from partywall.clock import ManualClock
 from partywall.isolation import Isolation
+from partywall.ledger import open_ledger
 from partywall.model import Status, Tenant
 from partywall.names import TenantId
+from partywall.tenants import queue_command
 
 
 def edit(engine: Engine, slug: str, old: str, new: str) -> None:
@@ -108,3 +111,31 @@ def test_what_is_no_status_and_no_settings_is_refused(engine: Engine, acme: Tena
         engine.tenants.list(status="gone")
     with pytest.raises(InvalidArgument):
         engine.tenants.update_settings(acme.id, None)  # type: ignore[arg-type]  # the mistake
+
+
+def test_g11_what_a_killed_engine_was_writing_is_removed_at_the_next_start(
+    engine: Engine, open_engine: Callable[..., Engine]
+) -> None:
+    tenancy = engine.folder.tenancy
+    left = [tenancy / "tenants" / ".acme.yaml.0123456789ab.tmp", tenancy / ".plans.yaml.ba9876543210.tmp"]
+    kept = [tenancy / "tenants" / ".acme.yaml.swp", tenancy / "tenants" / "notes.tmp"]
+    engine.close()
+    for path in left + kept:
+        path.write_text("owner: {email: ann@acme.test}")
+    open_engine()
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in kept)
+
+
+def test_a_command_that_was_queued_before_the_start_is_done(engine: Engine, open_engine: Callable[..., Engine]) -> None:
+    acme = engine.tenants.get_by_slug("acme")
+    engine.close()
+    ledger = open_ledger(engine.folder.ledger)
+    arguments = {"tenant_id": acme.id, "reason": "unpaid"}
+    queued = queue_command(ledger, engine.clock, "tenants.suspend", arguments, actor="cli:ann")
+    ledger.close()
+    again = open_engine()
+    deadline = time.monotonic() + 10
+    while again.tenants.get(acme.id).status is Status.ACTIVE and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert again.tenants.get(acme.id).status is Status.SUSPENDED, queued

@@ -18,6 +18,7 @@ from partywall.catalog.reader import Folder, Read, Signature
 from partywall.catalog.reload import Reload
 from partywall.catalog.snapshot import CatalogChange, Snapshot
 from partywall.catalog.watcher import Target, Watcher
+from partywall.catalog.writer import discard_leftovers
 from partywall.clock import Clock, SystemClock
 from partywall.errors import Problem
 from partywall.model import EngineConfig, Table, TenantSpec
@@ -76,6 +77,11 @@ class Catalog:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def discard_leftovers(self) -> None:
+        """Remove files that a killed engine had not finished; only for the engine that owns the folder."""
+        for folder in (self._folder.tenancy, self._folder.tenants):
+            discard_leftovers(folder)
 
     def start(self) -> None:
         """Watch the files from now on, unless it was opened with ``watch=False``."""

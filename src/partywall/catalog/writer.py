@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 import secrets
 import stat
 import sys
@@ -18,8 +19,9 @@ from typing import Final
 from partywall.catalog.reader import digest_of
 from partywall.errors import ConfigError
 
-__all__ = ["create", "read_only", "remove", "replace"]
+__all__ = ["create", "discard_leftovers", "read_only", "remove", "replace"]
 
+_TEMPORARY: Final = re.compile(r"\..+\.ya?ml\.[0-9a-f]{12}\.tmp")
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
 _NO_WRITE: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -166,3 +168,12 @@ def remove(path: Path) -> None:
         _require_writable(path.parent)
         path.unlink(missing_ok=True)
         _sync_folder(path.parent)
+
+
+def discard_leftovers(folder: Path) -> None:
+    """Remove what a killed engine was writing: a tenant's words would stay there after its purge."""
+    with contextlib.suppress(OSError):
+        for path in folder.resolve().iterdir():
+            if _TEMPORARY.fullmatch(path.name):
+                with contextlib.suppress(OSError):
+                    path.unlink()
