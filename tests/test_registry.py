@@ -79,6 +79,13 @@ def test_two_plugins_with_one_backend_name_are_an_error_of_the_second() -> None:
     assert list(registry.backends).count("twin") == 1
 
 
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if nothing were installed beside the core."""
+    monkeypatch.setattr("partywall.registry.entry_points", lambda **_: [])
+
+
+@pytest.mark.usefixtures("bare")
 def test_a_strategy_that_nothing_offers_names_what_to_install() -> None:
     with pytest.raises(BackendNotFound, match="partywall-duckdb"):
         Registry().choose(Strategy.DATABASE, config())
@@ -86,6 +93,7 @@ def test_a_strategy_that_nothing_offers_names_what_to_install() -> None:
         Registry().choose(Strategy.SCHEMA, config(schema_level="postgres-schema"))
 
 
+@pytest.mark.usefixtures("bare")
 def test_a_backend_is_chosen_by_name_or_because_it_is_the_only_one() -> None:
     durable = Capability.DURABLE
     one = Registry([plugin(spec("one", Strategy.SCHEMA, durable))])
@@ -94,8 +102,9 @@ def test_a_backend_is_chosen_by_name_or_because_it_is_the_only_one() -> None:
     assert two.choose(Strategy.SCHEMA, config(schema_level="two")).spec.name == "two"
     with pytest.raises(ConfigError, match="one, two"):
         two.choose(Strategy.SCHEMA, config())
+    three = Registry([plugin(spec("one", Strategy.ROW, durable))])
     with pytest.raises(ConfigError, match="row_level"):
-        two.choose(Strategy.SCHEMA, config(schema_level="duckdb-row"))
+        three.choose(Strategy.SCHEMA, config(schema_level="one"))
 
 
 def test_a_backend_that_forgets_is_refused_unless_engine_yaml_says_so() -> None:

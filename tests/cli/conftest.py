@@ -12,8 +12,12 @@ from typing import Any
 
 import pytest
 
+from partywall import hookimpl
+from partywall.backend import BackendSpec
 from partywall.cli import run
 from partywall.folder import DataFolder
+from partywall.model import Strategy
+from partywall_duckdb import plugin
 
 WAIT = 60.0
 
@@ -81,6 +85,32 @@ def folder(root: Path, here: Run) -> DataFolder:
     """A data folder as ``init`` makes it."""
     assert here("init").code == 0
     return DataFolder(root)
+
+
+@pytest.fixture
+def elsewhere(folder: DataFolder) -> None:
+    """A data folder whose engine.yaml names a backend for database_level that nobody installed."""
+    file = folder.tenancy / "engine.yaml"
+    text = file.read_text()
+    assert "database_level: duckdb-database" in text
+    file.write_text(text.replace("database_level: duckdb-database", "database_level: postgres-database"))
+
+
+@pytest.fixture
+def rows_alone(folder: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installation, and a data folder, in which nothing offers another strategy than row_level."""
+
+    @hookimpl
+    def partywall_backends() -> list[BackendSpec]:
+        return [spec for spec in announced() if spec.strategy is Strategy.ROW]
+
+    announced = plugin.partywall_backends
+    monkeypatch.setattr(plugin, "partywall_backends", partywall_backends)
+    file = folder.tenancy / "engine.yaml"
+    lines = file.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if not line.startswith(("  schema_level:", "  database_level:"))]
+    assert len(kept) == len(lines) - 2
+    file.write_text("".join(kept))
 
 
 @pytest.fixture

@@ -138,6 +138,7 @@ def test_create_takes_isolation_region_and_pending(
         (["suspend", "nobody", "--reason", "unpaid"], "tenant-not-found", 4),
     ],
 )
+@pytest.mark.usefixtures("elsewhere")
 def test_a_refusal_has_the_same_code_and_exit_code_with_an_engine_and_without(
     engine: Engine | None, here: Run, arguments: list[str], code: str, exit_code: int
 ) -> None:

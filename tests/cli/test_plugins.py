@@ -31,7 +31,7 @@ def test_a_plugin_shows_at_once_that_it_loaded_even_without_a_data_folder(
     assert vault == {
         "name": "vault-database",
         "strategy": "database_level",
-        "chosen": True,
+        "chosen": False,  # two offer the strategy, and no engine.yaml says which
         "enforced_by": "engine",
         "capabilities": ["durable"],
         "distribution": "partywall-vault",
@@ -72,7 +72,10 @@ def test_engine_yaml_decides_which_backend_is_chosen(
         listed = shell("plugins", "--json", PYTHONPATH=site).document["backends"]
         return [each["name"] for each in listed if each["chosen"] and each["strategy"] == "database_level"]
 
-    assert chosen() == []
+    assert chosen() == ["duckdb-database"]
     path = folder.tenancy / "engine.yaml"
-    path.write_text(path.read_text().replace("backends:", "backends:\n  database_level: other-database"))
+    text = path.read_text()
+    path.write_text(text.replace("  database_level: duckdb-database\n", ""))
+    assert chosen() == []
+    path.write_text(text.replace("database_level: duckdb-database", "database_level: other-database"))
     assert chosen() == ["other-database"]

@@ -58,6 +58,7 @@ def test_a_file_made_by_hand_without_an_id_is_fine_and_stays_as_it_is(here: Run,
     assert made.read_bytes() == before
 
 
+@pytest.mark.usefixtures("rows_alone")
 def test_a_tenant_that_no_installed_backend_can_hold_is_a_problem_that_says_what_to_install(
     here: Run, folder: DataFolder
 ) -> None:
@@ -67,6 +68,7 @@ def test_a_tenant_that_no_installed_backend_can_hold_is_a_problem_that_says_what
     assert "partywall-duckdb" in line
 
 
+@pytest.mark.usefixtures("rows_alone")
 def test_a_strategy_that_comes_from_the_plan_is_blamed_on_the_tenants_type(here: Run, folder: DataFolder) -> None:
     replaced(folder.tenancy / "plans.yaml", "    retentionDays: 30", "    isolation: database_level")
     (line,) = here("validate").out.splitlines()

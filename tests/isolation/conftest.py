@@ -21,10 +21,15 @@ def example_plugin() -> ModuleType:
     return module
 
 
-@pytest.fixture(params=["duckdb-row", "ephemeral-dict"])
+OURS = {"duckdb-row": "row_level", "duckdb-schema": "schema_level", "duckdb-database": "database_level"}
+
+
+@pytest.fixture(params=[*OURS, "ephemeral-dict"])
 def engine(request: pytest.FixtureRequest, data_folder: Path, open_engine: Callable[..., Engine]) -> Engine:
-    """The engine over a backend that does everything itself, and over one that does only what is required."""
-    if request.param == "duckdb-row":
+    """The engine over backends that do everything themselves, and over one that does only what is required."""
+    if request.param in OURS:
+        for file in (data_folder / "system" / "tenancy" / "tenants").glob("*.yaml"):
+            file.write_text(f"{file.read_text()}isolation: {OURS[request.param]}\n")
         return open_engine()
     settings = data_folder / "system" / "tenancy" / "engine.yaml"
     chosen = "row_level: {backend: ephemeral-dict, ephemeral: true}"

@@ -93,10 +93,17 @@ def test_create_refuses_a_slug_or_domain_in_use(engine: Engine) -> None:
         engine.tenants.create(name="N", slug="two", plan="free", owner=OWNER, domains=["app.one.test"])
 
 
-def test_a_strategy_that_nothing_offers_is_refused_with_the_distribution_to_install(engine: Engine) -> None:
-    with pytest.raises(BackendNotFound, match="partywall-duckdb") as refusal:
+def test_a_strategy_whose_backend_is_not_installed_is_refused_with_the_distribution_to_install(
+    data_folder: Path, open_engine: Callable[..., Engine]
+) -> None:
+    settings = data_folder / "system" / "tenancy" / "engine.yaml"
+    text = settings.read_text()
+    assert "schema_level: duckdb-schema" in text
+    settings.write_text(text.replace("schema_level: duckdb-schema", "schema_level: postgres-schema"))
+    engine = open_engine()
+    with pytest.raises(BackendNotFound, match="partywall-postgres") as refusal:
         engine.tenants.create(name="N", slug="new-org", plan="enterprise", owner=OWNER)
-    assert "schema_level" in str(refusal.value)
+    assert "postgres-schema" in str(refusal.value)
     assert not file_of(engine, "new-org").exists()
 
 

@@ -16,7 +16,10 @@ from partywall.backend import Backend, BackendSetup, Insert, Placement, Scan, Se
 from partywall.clock import ManualClock
 from partywall.model import Strategy, Table, TablesFile
 from partywall.names import Region, TenantId
-from partywall_duckdb.backend import RowBackend
+from partywall_duckdb.databases import DatabaseBackend
+from partywall_duckdb.hub import Hub
+from partywall_duckdb.rows import RowBackend
+from partywall_duckdb.schemas import SchemaBackend
 
 DECLARED: dict[str, Any] = {
     "notes": {
@@ -38,6 +41,13 @@ DECLARED: dict[str, Any] = {
 }
 
 
+BACKENDS: dict[str, tuple[type[Backend], Strategy]] = {
+    "duckdb-row": (RowBackend, Strategy.ROW),
+    "duckdb-schema": (SchemaBackend, Strategy.SCHEMA),
+    "duckdb-database": (DatabaseBackend, Strategy.DATABASE),
+}
+
+
 def tables_of(declared: Mapping[str, Any]) -> dict[Any, Table]:
     return TablesFile.model_validate_json(json.dumps({"tables": declared})).tables
 
@@ -51,18 +61,25 @@ class Store:
     """A folder, the backends that are open on it, and short ways to use them."""
 
     folder: Path
+    kind: str = "duckdb-row"
     clock: ManualClock = field(default_factory=ManualClock)
     reports: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
     backends: list[Backend] = field(default_factory=list)
 
-    def open(self, declared: Mapping[str, Any] = DECLARED, **options: Any) -> RowBackend:
+    def open(self, declared: Mapping[str, Any] = DECLARED, *, shards: int | None = None, **options: Any) -> Any:
+        """A backend over the folder; ``shards`` says whether tenants should be in one file or in several."""
+
         def home(region: Region | None) -> Path:
             folder = self.folder / (region or "home")
             folder.mkdir(exist_ok=True)
             return folder
 
-        backend = RowBackend(
-            BackendSetup(
+        if shards is not None and self.kind == "duckdb-row":
+            options["shards"] = shards
+        if shards is not None and shards > 1 and self.kind == "duckdb-schema":
+            options["schemas_per_shard"] = 1
+        backend = BACKENDS[self.kind][0](
+            BackendSetup(  # type: ignore[call-arg]  # each of them takes the setup alone
                 tables=tables_of(declared),
                 folder=home,
                 clock=self.clock,
@@ -73,6 +90,18 @@ class Store:
         )
         self.backends.append(backend)
         return backend
+
+    @property
+    def noun(self) -> str:
+        """What reports call one file."""
+        return "database" if self.kind == "duckdb-database" else "shard"
+
+    def file_of(self, placement: Placement) -> Path:
+        return self.folder / (placement.region or "home") / f"{placement.location}.duckdb"
+
+    def hub(self, backend: Backend) -> Hub:
+        """The instance that the tenant ten_aaaa is served by."""
+        return self.session(backend, "ten_aaaa")._store.hub
 
     @property
     def home(self) -> Path:
@@ -88,11 +117,10 @@ class Store:
     notes = NOTES
     users = USERS
 
-    @staticmethod
-    def placed(backend: Backend, tenant: str, region: str | None = None) -> Placement:
+    def placed(self, backend: Backend, tenant: str, region: str | None = None) -> Placement:
         where = None if region is None else Region(region)
         location = backend.provision(TenantId(tenant), where)
-        return Placement(TenantId(tenant), Strategy.ROW, "duckdb-row", where, location)
+        return Placement(TenantId(tenant), BACKENDS[self.kind][1], self.kind, where, location)
 
     def session(self, backend: Backend, tenant: str, region: str | None = None) -> Session:
         return backend.session(self.placed(backend, tenant, region))
@@ -129,17 +157,36 @@ class Store:
         return done.stdout.strip() or done.stderr
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path)
+def opened_store(folder: Path, kind: str) -> Iterator[Store]:
+    opened = Store(folder, kind)
     with ExitStack() as closing:
         yield opened
         for backend in opened.backends:
             closing.callback(backend.close)
 
 
+@pytest.fixture(params=sorted(BACKENDS))
+def store(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Store]:
+    yield from opened_store(tmp_path, request.param)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Iterator[Store]:
+    yield from opened_store(tmp_path, "duckdb-row")
+
+
+@pytest.fixture
+def schemas(tmp_path: Path) -> Iterator[Store]:
+    yield from opened_store(tmp_path, "duckdb-schema")
+
+
+@pytest.fixture
+def databases(tmp_path: Path) -> Iterator[Store]:
+    yield from opened_store(tmp_path, "duckdb-database")
+
+
 @pytest.fixture
 def pair(store: Any) -> Any:
-    """Two tenants in the one shard that there is."""
+    """Two tenants, in one file if the backend puts any two into one."""
     backend = store.open(shards=1)
     return backend, store.session(backend, "ten_aaaa"), store.session(backend, "ten_bbbb")

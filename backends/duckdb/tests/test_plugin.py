@@ -11,24 +11,33 @@ import pluggy
 import pytest
 
 from partywall import hookspecs
-from partywall.backend import Capability
+from partywall.backend import BackendSetup, Capability
 from partywall.errors import BackendError, ConfigError
 from partywall.model import Strategy
+from partywall_duckdb.databases import DatabaseBackend
 from partywall_duckdb.hub import Hub
 from partywall_duckdb.options import Options
+from partywall_duckdb.rows import RowBackend
+from partywall_duckdb.schemas import SchemaBackend
 from partywall_duckdb.selftest import self_test
 
+BACKENDS = {"duckdb-row": RowBackend, "duckdb-schema": SchemaBackend, "duckdb-database": DatabaseBackend}
 
-def test_the_backend_is_found_by_its_entry_point_like_any_strangers() -> None:
+
+def test_the_backends_are_found_by_their_entry_point_like_any_strangers() -> None:
     (entry,) = [each for each in entry_points(group="partywall") if each.value == "partywall_duckdb.plugin"]
     manager = pluggy.PluginManager(hookspecs.GROUP)
     manager.add_hookspecs(hookspecs)
     manager.register(entry.load())
     manager.check_pending()
     (announced,) = manager.hook.partywall_backends()
-    (spec,) = announced
-    assert (spec.name, spec.strategy, spec.enforced_by) == ("duckdb-row", Strategy.ROW, "adapter")
-    assert spec.capabilities == set(Capability)
+    assert {(spec.name, spec.strategy, spec.enforced_by) for spec in announced} == {
+        ("duckdb-row", Strategy.ROW, "adapter"),
+        ("duckdb-schema", Strategy.SCHEMA, "adapter"),
+        ("duckdb-database", Strategy.DATABASE, "engine"),
+    }
+    for spec in announced:
+        assert spec.capabilities == set(Capability)
 
 
 def test_announcing_does_not_load_duckdb() -> None:
@@ -44,9 +53,9 @@ def test_announcing_does_not_load_duckdb() -> None:
     "options",
     [
         {"sharts": 3},
-        {"shards": 0},
-        {"shards": True},
-        {"shards": "32"},
+        {"threads": 0},
+        {"threads": True},
+        {"threads": "32"},
         {"threads": 1.5},
         {"memory_limit": "1GB'; --"},
         {"memory_limit": 12},
@@ -59,9 +68,28 @@ def test_an_option_that_is_unknown_or_out_of_range_is_a_config_error(store: Any,
         store.open(**options)
 
 
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("rows", {"shards": 0}),
+        ("rows", {"schemas_per_shard": 3}),
+        ("schemas", {"schemas_per_shard": 2001}),
+        ("schemas", {"shards": 3}),
+        ("databases", {"max_open": 0}),
+        ("databases", {"idle_seconds": 0}),
+        ("databases", {"shards": 3}),
+    ],
+)
+def test_each_backend_knows_its_own_options(request: pytest.FixtureRequest, kind: str, options: dict[str, Any]) -> None:
+    store = request.getfixturevalue(kind)
+    store.home.mkdir()
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        BACKENDS[store.kind](BackendSetup(tables={}, folder=lambda _: store.home, clock=store.clock, options=options))
+
+
 def test_options_reach_duckdb(store: Any) -> None:
     backend = store.open(memory_limit="200MiB", threads=1)
-    with backend._hub.cursor() as cursor:
+    with store.hub(backend).cursor() as cursor:
         wanted = "SELECT current_setting('memory_limit'), current_setting('threads')"
         assert cursor.execute(wanted).fetchall() == [("200.0 MiB", 1)]
 
@@ -85,7 +113,7 @@ def test_options_reach_duckdb(store: Any) -> None:
 def test_the_instance_reaches_nothing_but_its_own_files(store: Any, statement: str) -> None:
     needle = [("secret",)]  # a Python variable must not be readable as a table
     backend = store.open()
-    with backend._hub.cursor() as cursor, pytest.raises(duckdb.Error):
+    with store.hub(backend).cursor() as cursor, pytest.raises(duckdb.Error):
         cursor.execute(statement.format(store.folder)).fetchall()
     assert needle
 
@@ -132,6 +160,8 @@ def test_a_backend_that_does_not_start_holds_no_file(store: Any) -> None:
     store.backends[0].close()
     wrong = {**store.declared, "notes": {"columns": {"title": {"type": "integer"}}}}
     with pytest.raises(ConfigError):
-        store.open(wrong)
-    (file,) = store.home.glob("*.duckdb")
+        store.session(store.open(wrong), "ten_aaaa")
+    for backend in store.backends[1:]:
+        backend.close()
+    (file,) = store.home.rglob("*.duckdb")
     assert store.opened_elsewhere(file) == "open"

@@ -78,11 +78,11 @@ class Model:
         return (sorted(present, key=lambda row: row[column], reverse=descending) + missing)[:limit]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["duckdb-row", "duckdb-schema", "duckdb-database"])
 def opened(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Any]:
     kit = request.config.pluginmanager  # the kit's class comes from the conftest beside this file
     store_class = next(plugin.Store for plugin in kit.get_plugins() if hasattr(plugin, "Store"))
-    store = store_class(tmp_path_factory.mktemp("scans"))
+    store = store_class(tmp_path_factory.mktemp("scans"), request.param)
     backend = store.open(shards=1, checkpoint_wal_bytes=1)
     bystander = store.session(backend, "ten_bystander")
     bystander.write(Insert(store.notes, [store.note(f"r{number}", title="a") for number in range(8)]))

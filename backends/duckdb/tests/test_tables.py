@@ -14,7 +14,7 @@ def test_tables_and_columns_that_were_declared_since_are_added(store: Any) -> No
     old = {"notes": {"columns": {"title": {"type": "text"}}}}
     backend = store.open(old)
     placement = store.placed(backend, "ten_aaaa")
-    table = backend._shards[None][placement.location]._setup.tables["notes"]
+    table = backend._setup.tables["notes"]
     backend.session(placement).write(Insert(table, [{"id": "n1", "title": "kept"}]))
     backend.close()
     defaults = {
@@ -32,7 +32,7 @@ def test_tables_and_columns_that_were_declared_since_are_added(store: Any) -> No
     columns = {name: {"type": kind, "default": default} for name, (kind, default) in defaults.items()}
     new = {"notes": {"columns": {"title": {"type": "text"}, **columns}}, "users": store.declared["users"]}
     again = store.open(new)
-    tables = again._shards[None][placement.location]._setup.tables
+    tables = again._setup.tables
     session = again.session(placement)
     assert session.scan(Scan(tables["notes"])) == [
         {
@@ -62,10 +62,10 @@ def test_tables_and_columns_that_were_declared_since_are_added(store: Any) -> No
 
 def test_a_column_of_another_type_is_a_config_error_that_names_it(store: Any) -> None:
     backend = store.open({"notes": {"columns": {"title": {"type": "text"}}}})
-    store.placed(backend, "ten_aaaa")
+    placement = store.placed(backend, "ten_aaaa")
     backend.close()
     with pytest.raises(ConfigError, match=r"notes\.title"):
-        store.open({"notes": {"columns": {"title": {"type": "integer"}}}})
+        store.open({"notes": {"columns": {"title": {"type": "integer"}}}}).session(placement)
 
 
 def test_a_key_that_was_declared_since_holds_and_one_that_is_gone_does_not(store: Any) -> None:
@@ -83,7 +83,7 @@ def test_a_key_that_was_declared_since_holds_and_one_that_is_gone_does_not(store
     loose.session(placement).write(Insert(store.users, [store.user("u3", "same")]))
     loose.close()
     with pytest.raises(ConfigError, match=r"users .* \(email\)"):
-        store.open(store.declared)
+        store.open(store.declared).session(placement)
 
 
 def test_a_column_added_to_a_table_with_keys_keeps_the_keys(store: Any) -> None:
@@ -94,7 +94,7 @@ def test_a_column_added_to_a_table_with_keys_keeps_the_keys(store: Any) -> None:
     wider = {"users": {**store.declared["users"]}}
     wider["users"]["columns"] = {**wider["users"]["columns"], "nick": {"type": "text", "default": "x"}}
     again = store.open(wider)
-    tables = again._shards[None][placement.location]._setup.tables
+    tables = again._setup.tables
     session = again.session(placement)
     with pytest.raises(ConstraintViolation):
         session.write(Insert(tables["users"], [{**store.user("u2", "same"), "nick": None}]))

@@ -109,8 +109,7 @@ def test_interrupting_stops_a_running_statement_of_one_session(store: Any, pair:
 
 def test_interrupting_ends_the_wait_for_housekeeping(store: Any, pair: Any) -> None:
     _, mine, _ = pair
-    shard = mine._shard
-    with ThreadPoolExecutor(1) as threads, shard.gate.writes_stopped(1.0):
+    with ThreadPoolExecutor(1) as threads, mine._store.gate.writes_stopped(1.0):
         waiting = threads.submit(store.write_note, mine, "n1")
         while not waiting.done():
             mine.interrupt()

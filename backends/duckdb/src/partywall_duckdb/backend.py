@@ -1,60 +1,70 @@
-"""``duckdb-row``: the rows of many tenants, spread over a few dozen files."""
+"""What the backends have in common: sessions that are open, and the shards of one hub with their housekeeping."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 
 from partywall.backend import Backend, BackendSetup, Placement, Session
 from partywall.errors import BackendError
-from partywall.names import Region, TenantId, parse_tenant_id
+from partywall.names import Region, TenantId
 from partywall_duckdb.files import StoreFiles
 from partywall_duckdb.hub import Hub
-from partywall_duckdb.layout import LAYOUT, shard_count, shard_names, shard_of
+from partywall_duckdb.layout import LAYOUT
 from partywall_duckdb.options import Options
 from partywall_duckdb.selftest import self_test
-from partywall_duckdb.session import RowSession
+from partywall_duckdb.session import TenantSession
 from partywall_duckdb.shard import Shard
 
-__all__ = ["RowBackend"]
+__all__ = ["HubBackend", "region_folders"]
 
 
-class RowBackend(Backend):
-    """One hub, the shards of every region attached to it, and the sessions that are open."""
+def region_folders(setup: BackendSetup) -> dict[Region | None, Path]:
+    """The backend's folder in every region, with symbolic links in the operator's own path resolved."""
+    return {region: setup.folder(region).resolve() for region in setup.every_region()}
 
-    def __init__(self, setup: BackendSetup) -> None:
-        self._options = Options.parse(setup.options)
-        folders = {region: setup.folder(region).resolve() for region in setup.every_region()}
-        self._counts = {region: shard_count(folder, self._options.shards) for region, folder in folders.items()}
-        files = {
-            region: {name: StoreFiles(folder, name) for name in shard_names(folder, self._counts[region])}
-            for region, folder in folders.items()
-        }
-        paths = [path for each in files.values() for store in each.values() for path in (store.main, store.new)]
-        self._hub = Hub(self._options, paths)
-        self._shards = {
-            region: {name: Shard(self._hub, setup, region, name, store) for name, store in each.items()}
-            for region, each in files.items()
-        }
-        self._sessions: set[RowSession] = set()
+
+class HubBackend(Backend):
+    """One instance, the shards of every region attached to it, and the sessions that are open."""
+
+    def __init__(self, setup: BackendSetup, options: Options, folders: Mapping[Region | None, Path]) -> None:
+        self._setup = setup
+        self._folders = folders
+        self._checkpoint_above = options.checkpoint_wal_bytes
+        paths = [
+            path
+            for folder in folders.values()
+            for name in self.shard_names(folder)
+            for files in [StoreFiles(folder, name)]
+            for path in (files.main, files.new)
+        ]
+        self._hub = Hub(options, paths)
+        self._shards: dict[Region | None, dict[str, Shard]] = {region: {} for region in folders}
+        self._sessions: set[TenantSession] = set()
         with ExitStack() as undo:
             undo.callback(self.close)  # an engine that does not start holds no file
             self_test(self._hub, folders[None] / LAYOUT)
-            for shard in self._all():
-                shard.open()
+            for region, folder in folders.items():
+                for name in self.first_shards(folder):
+                    self._opened(region, name)
             undo.pop_all()
 
-    def provision(self, tenant_id: TenantId, region: Region | None) -> str:
-        """The shard that holds the tenant, or from now on will."""
-        tenant = parse_tenant_id(tenant_id)
-        shards = self._in(region)
-        found = next((name for name, shard in shards.items() if tenant in shard.tenants), None)
-        name = found or shard_of(tenant, self._counts[region])
-        shards[name].admit(tenant)
-        return name
+    @abstractmethod
+    def shard_names(self, folder: Path) -> Iterable[str]:
+        """Every shard that a folder may ever have: the instance can open these files and no others."""
+
+    @abstractmethod
+    def first_shards(self, folder: Path) -> Iterable[str]:
+        """Those of them that are opened at the start."""
+
+    @abstractmethod
+    def new_shard(self, region: Region | None, name: str) -> Shard:
+        """A shard that is not open yet."""
 
     def drop(self, placement: Placement) -> None:
-        """Delete the tenant's rows and write the shard anew without their bytes."""
+        """Delete what the tenant has and write the shard anew without its bytes."""
         self._shard(placement).expel(placement.tenant_id)
 
     def stamp(self, placement: Placement) -> TenantId | None:
@@ -63,18 +73,18 @@ class RowBackend(Backend):
 
     def session(self, placement: Placement) -> Session:
         """A session bound to the tenant."""
-        session = RowSession(self._hub, self._shard(placement), placement.tenant_id, self._sessions.discard)
+        session = TenantSession(self._shard(placement), placement.tenant_id, self._sessions.discard)
         self._sessions.add(session)
         return session
 
     def maintain(self) -> None:
         """Checkpoint the shards whose log has grown, and look again at those that are damaged."""
         for shard in self._all():
-            shard.maintain(self._options.checkpoint_wal_bytes)
+            shard.maintain(self._checkpoint_above)
 
     def health(self) -> Mapping[str, str]:
         """What is wrong, by shard."""
-        return {shard.place.lstrip("/"): shard.problem for shard in self._all() if shard.problem is not None}
+        return {place: problem for shard in self._all() for place, problem in shard.health().items()}
 
     def close(self) -> None:
         """Close sessions that were left open, checkpoint, let go of every file."""
@@ -86,8 +96,14 @@ class RowBackend(Backend):
         finally:
             self._hub.close()
 
+    def _opened(self, region: Region | None, name: str) -> Shard:
+        shard = self.new_shard(region, name)
+        self._shards[region][name] = shard
+        shard.open()
+        return shard
+
     def _all(self) -> list[Shard]:
-        return [shard for shards in self._shards.values() for shard in shards.values()]
+        return [shard for shards in self._shards.values() for shard in list(shards.values())]
 
     def _in(self, region: Region | None) -> dict[str, Shard]:
         shards = self._shards.get(region)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from partywall.aggregates import Function
 from partywall.clock import Clock, utc
 from partywall.model import Column, ColumnType
 from partywall.sql import Dialect
@@ -32,6 +33,11 @@ DIALECT: Final = Dialect(
         ColumnType.JSON: "VARCHAR",
     },
     arrays=True,
+    functions={
+        # Those that round once, at the end: the plain ones depend on the order of the rows.
+        (Function.SUM, ColumnType.FLOAT): "fsum",
+        (Function.AVG, ColumnType.FLOAT): "favg",
+    },
     encode={ColumnType.TIMESTAMP: _naive},
     decode={ColumnType.TIMESTAMP: _aware},
 )

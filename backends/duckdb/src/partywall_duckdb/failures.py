@@ -46,7 +46,7 @@ def _taken(text: str, tables: list[Table]) -> str:
         (table,) = tables
         # The longest first: the text of (a, b) would also pass for that of (a).
         for key in sorted([(ID,), *table.unique], key=len, reverse=True):
-            pattern = ", ".join(f"{re.escape(column)}: .*" for column in (TENANT, *key))
-            if re.search(f'key "{pattern}" violates', text, re.DOTALL):
+            pattern = ", ".join(f"{re.escape(column)}: .*" for column in key)
+            if re.search(f'key "(?:{TENANT}: .*, )?{pattern}" violates', text, re.DOTALL):
                 return f"{table.name}.{', '.join(key)} is already taken"
     return f"a key of {' or '.join(sorted(table.name for table in tables))} is already taken"

@@ -36,10 +36,13 @@ class Unusable(Exception):
 class StoreFiles:
     """Everything that stands in the folder for one store."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, *, root: Path | None = None) -> None:
+        """``root`` is an existing folder above; those between it and ``folder`` are made when they are needed."""
         self.main = folder / f"{name}.duckdb"
         self.new = self._beside(".new")
         self._folder = folder
+        between = [] if root is None else [folder, *folder.parents]
+        self._between = [each for each in reversed(between) if root in each.parents]
         self._next = self._beside(".next")
         self._guard = self._beside(".guard")
         self._part = self._beside(".guard.part")
@@ -52,6 +55,8 @@ class StoreFiles:
         It is there as a file, or as a guard copy with its log, which ``restore`` makes into one.
         Raises Unusable for a symbolic link, a log that is not one, or a log or guard copy without its file.
         """
+        for each in self._between:
+            _require_folder(each)
         for path in self._all():
             _require_plain(path)
         self._remove(self._part, *self._building())
@@ -63,6 +68,14 @@ class StoreFiles:
         if self._guard.exists() or any(log.exists() for log in self._logs):
             raise Unusable("its file is missing, and what belongs to it is still there")
         return False
+
+    def prepare(self) -> None:
+        """Make the folders that are not there yet."""
+        for each in self._between:
+            if not each.exists():
+                each.mkdir(mode=0o700, exist_ok=True)
+                sync_folder(each.parent)
+            _require_folder(each)
 
     def hold(self) -> None:
         """Open the file, before DuckDB does. Unusable when another process has it."""
@@ -86,7 +99,8 @@ class StoreFiles:
             found = self.main.lstat()
         except FileNotFoundError:
             return False
-        return self._held is not None and _same(found, os.fstat(self._held)) and not self._logs[0].is_symlink()
+        links = [each for each in (*self._between, self._logs[0]) if each.is_symlink()]
+        return self._held is not None and _same(found, os.fstat(self._held)) and not links
 
     def log_size(self) -> int:
         """Bytes in the write-ahead log."""
@@ -153,6 +167,13 @@ class StoreFiles:
         """Remove a new version that is not complete."""
         self._remove(*self._building())
 
+    def destroy(self) -> None:
+        """Remove everything; after a crash in between, repeat it. DuckDB must have let the file go."""
+        self._remove(*(path for path in self._all() if path != self.main))
+        sync_folder(self._folder)
+        self._remove(self.main)
+        sync_folder(self._folder)
+
     def _beside(self, ending: str) -> Path:
         return self.main.with_name(self.main.name + ending)
 
@@ -180,6 +201,12 @@ def _require_plain(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISREG(path.lstat().st_mode):
             raise Unusable(f"{path.name} is a link or no file at all")
+
+
+def _require_folder(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISDIR(path.lstat().st_mode):
+            raise Unusable(f"{path.name} is a link or no folder at all")
 
 
 def _require_log(log: Path) -> None:

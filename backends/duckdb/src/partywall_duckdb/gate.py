@@ -10,7 +10,10 @@ from typing import Final
 
 from partywall.errors import BackendError
 
-__all__ = ["Busy", "Gate"]
+__all__ = ["PATIENCE", "Busy", "Gate"]
+
+PATIENCE: Final = 30.0
+"""Seconds that a statement waits for housekeeping to end, and a purge for transactions that are open."""
 
 _STOP: Final = 1.0
 """Seconds for which housekeeping that waits its turn may keep others out, before it lets them through again."""

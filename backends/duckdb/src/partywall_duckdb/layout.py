@@ -1,4 +1,4 @@
-"""How many shards a folder's tenants are spread over: decided when the folder is first used."""
+"""What a folder says of itself: its format, and how many shards its rows are spread over."""
 
 from __future__ import annotations
 
@@ -12,16 +12,11 @@ from typing import Any, Final
 from partywall.errors import BackendError
 from partywall_duckdb.files import sync_folder
 
-__all__ = ["LAYOUT", "is_shard", "shard_count", "shard_names", "shard_of"]
+__all__ = ["LAYOUT", "require_layout", "shard_count", "shard_names", "shard_of"]
 
 LAYOUT: Final = "layout.json"
 _FORMAT: Final = 1
 _SHARD: Final = re.compile(r"shard-[0-9]{2,3}")
-
-
-def is_shard(location: str) -> bool:
-    """Whether the text is a shard's name."""
-    return _SHARD.fullmatch(location) is not None
 
 
 def shard_of(tenant_id: str, count: int) -> str:
@@ -33,7 +28,7 @@ def shard_of(tenant_id: str, count: int) -> str:
 def shard_names(folder: Path, count: int) -> list[str]:
     """The shards of a folder: those that there may be, and those whose files are there."""
     present = {path.name.partition(".")[0] for path in folder.iterdir()}
-    return sorted({_name(number) for number in range(count)} | {name for name in present if is_shard(name)})
+    return sorted({_name(number) for number in range(count)} | {name for name in present if _SHARD.fullmatch(name)})
 
 
 def shard_count(folder: Path, wanted: int) -> int:
@@ -41,20 +36,34 @@ def shard_count(folder: Path, wanted: int) -> int:
 
     BackendError when its record is unreadable: tenants would be looked for in the wrong place.
     """
+    count = _recorded(folder, {"shards": wanted}).get("shards")
+    if type(count) is not int or not 1 <= count <= 256:
+        raise _unreadable()
+    return count
+
+
+def require_layout(folder: Path) -> None:
+    """Record the format in a folder that begins now; BackendError when a newer release wrote it."""
+    _recorded(folder, {})
+
+
+def _recorded(folder: Path, wanted: dict[str, int]) -> dict[str, Any]:
     record = folder / LAYOUT
     if record.is_symlink():
         raise BackendError(f"{LAYOUT} of the store is a symbolic link; put the file itself in its place")
     if not record.exists():
-        _write(record, {"format": _FORMAT, "shards": wanted})
-        return wanted
+        _write(record, {"format": _FORMAT, **wanted})
     try:
         found = json.loads(record.read_bytes())
-        count = found["shards"] if found["format"] == _FORMAT else None
-    except (ValueError, KeyError, TypeError):
-        count = None
-    if type(count) is not int or not 1 <= count <= 256:
-        raise BackendError(f"{LAYOUT} of the store is damaged or of a newer release")
-    return count
+    except ValueError:
+        raise _unreadable() from None
+    if not isinstance(found, dict) or found.get("format") != _FORMAT:
+        raise _unreadable()
+    return found
+
+
+def _unreadable() -> BackendError:
+    return BackendError(f"{LAYOUT} of the store is damaged or of a newer release")
 
 
 def _name(number: int) -> str:

@@ -5,31 +5,36 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from partywall.errors import ConfigError
 
-__all__ = ["Options"]
+__all__ = ["DatabaseOptions", "Options", "RowOptions", "SchemaOptions"]
 
 _SIZE: Final = re.compile(r"[1-9][0-9]{0,8} ?(?:KB|MB|GB|TB|KiB|MiB|GiB|TiB)")
-_RANGES: Final = {"shards": (1, 256), "threads": (1, 256), "checkpoint_wal_bytes": (1, 2**40)}
+_RANGES: Final = {
+    "shards": (1, 256),
+    "schemas_per_shard": (1, 2000),
+    "max_open": (1, 100_000),
+    "idle_seconds": (1, 10_000_000),
+    "threads": (1, 256),
+    "checkpoint_wal_bytes": (1, 2**40),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What an operator may choose."""
+    """What an operator may choose for any of them."""
 
-    shards: int = 32
-    """Files that a region's tenants are spread over; counts only when the folder is first used."""
     memory_limit: str = "1GB"
-    """The most memory that DuckDB takes for all tenants together."""
+    """The most memory that one DuckDB instance takes."""
     threads: int = 2
-    """Threads that DuckDB works with, beside the caller's."""
+    """Threads that one DuckDB instance works with, the caller's among them."""
     checkpoint_wal_bytes: int = 16_000_000
     """Size of a write-ahead log, in bytes, above which it is worked into its file."""
 
     @classmethod
-    def parse(cls, given: Mapping[str, Any]) -> Options:
+    def parse(cls, given: Mapping[str, Any]) -> Self:
         """The options, or ConfigError naming the one that is unknown or out of range."""
         known = [field.name for field in fields(cls)]
         for name, value in given.items():
@@ -40,6 +45,34 @@ class Options:
             else:
                 _require_number(name, value)
         return cls(**given)
+
+
+@dataclass(frozen=True, slots=True)
+class RowOptions(Options):
+    """What an operator may choose for ``duckdb-row``."""
+
+    shards: int = 32
+    """Files that a region's tenants are spread over; counts only when the folder is first used."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaOptions(Options):
+    """What an operator may choose for ``duckdb-schema``."""
+
+    schemas_per_shard: int = 250
+    """The most tenants in one file: a purge copies what the others of the file have."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseOptions(Options):
+    """What an operator may choose for ``duckdb-database``, where each tenant has an instance of its own."""
+
+    memory_limit: str = "256MB"
+    threads: int = 1
+    max_open: int = 256
+    """The most instances at a time, of about 4 MB each."""
+    idle_seconds: int = 300
+    """How long an instance stays that nobody uses."""
 
 
 def _require_size(value: Any) -> None:

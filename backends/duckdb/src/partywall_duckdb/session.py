@@ -1,42 +1,39 @@
-"""One tenant's conversation with its shard."""
+"""One tenant's conversation with the file that it is in."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
 import duckdb
 
-from partywall.backend import Count, Row, Scan, Session, Write
+from partywall.backend import Aggregate, Count, Row, Scan, Session, Write
 from partywall.errors import BackendError
 from partywall.model import Table
 from partywall.names import TenantId
 from partywall.sql import Rendered
 from partywall_duckdb.failures import failure, require_distinct_ids
-from partywall_duckdb.hub import Hub, run
-from partywall_duckdb.shard import Shard
+from partywall_duckdb.gate import PATIENCE
+from partywall_duckdb.hub import run
+from partywall_duckdb.store import Store
 
-__all__ = ["RowSession"]
-
-_PATIENCE: Final = 30.0
-"""Seconds that a statement waits for housekeeping to end."""
+__all__ = ["TenantSession"]
 
 
-class RowSession(Session):
-    """A cursor of its own, and a tenant that every statement carries.
+class TenantSession(Session):
+    """A cursor of its own, and a tenant whose rows are all that its statements can name.
 
     DuckDB loses an update in silence when another transaction deletes the row meanwhile. The engine
     lets one writer work for a tenant at a time, and rows of other tenants are never touched.
     """
 
-    def __init__(self, hub: Hub, shard: Shard, tenant: TenantId, ended: Callable[[RowSession], None]) -> None:
-        shard.require(tenant)
-        self._hub = hub
-        self._shard = shard
+    def __init__(self, store: Store, tenant: TenantId, ended: Callable[[TenantSession], None]) -> None:
+        self._statements = store.statements(tenant)
+        self._store = store
         self._tenant = tenant
         self._ended = ended
-        self._cursor = hub.cursor()
+        self._cursor = store.hub.cursor()
         self._writing: bool | None = None
         """Whether the open transaction may write; None outside one."""
         self._failed = False
@@ -51,7 +48,7 @@ class RowSession(Session):
         try:
             run(self._cursor, "BEGIN TRANSACTION READ ONLY" if read_only else "BEGIN TRANSACTION")
         except BaseException:
-            self._shard.gate.leave(writing=not read_only)
+            self._store.gate.leave(writing=not read_only)
             raise
         self._writing, self._failed, self._wrote = not read_only, False, {}
 
@@ -63,7 +60,7 @@ class RowSession(Session):
             self.rollback()
             raise BackendError("a statement of the transaction failed; nothing was written")
         try:
-            self._shard.require(self._tenant)
+            self._store.require(self._tenant)
             run(self._cursor, "COMMIT")
         except duckdb.Error as error:
             raise failure(error, self._wrote.values()) from None
@@ -85,13 +82,18 @@ class RowSession(Session):
 
     def scan(self, statement: Scan) -> Sequence[Row]:
         """The matching rows."""
-        rendered = self._noted(lambda: self._shard.statements.scan(statement, self._tenant))
-        return self._shard.statements.rows(statement.table, self._run(rendered, statement.table, writing=False))
+        rendered = self._noted(lambda: self._statements.scan(statement, self._tenant))
+        return self._statements.rows(statement.table, self._run(rendered, statement.table, writing=False))
 
     def count(self, statement: Count) -> int:
         """The number of matching rows."""
-        rendered = self._noted(lambda: self._shard.statements.count(statement, self._tenant))
+        rendered = self._noted(lambda: self._statements.count(statement, self._tenant))
         return int(self._run(rendered, statement.table, writing=False)[0][0])
+
+    def aggregate(self, statement: Aggregate) -> Sequence[Row]:
+        """One row for each group of the matching rows."""
+        rendered = self._noted(lambda: self._statements.aggregate(statement, self._tenant))
+        return self._statements.groups(statement, self._run(rendered, statement.table, writing=False))
 
     def write(self, statement: Write) -> int:
         """Carry out a write. It is one statement, however many rows it has, and so it is all or none."""
@@ -102,7 +104,7 @@ class RowSession(Session):
     def interrupt(self) -> None:
         """Stop the running statement; an open transaction has then failed."""
         self._interrupts += 1
-        self._shard.gate.wake()
+        self._store.gate.wake()
         with suppress(duckdb.Error):
             self._cursor.interrupt()
 
@@ -116,7 +118,7 @@ class RowSession(Session):
 
     def _rendered(self, statement: Write) -> list[Rendered]:
         require_distinct_ids(statement)
-        return self._shard.statements.write(statement, self._tenant)
+        return self._statements.write(statement, self._tenant)
 
     def _noted(self, work: Callable[[], Any]) -> Any:
         """Do something that belongs to a statement: if it fails, so has the transaction."""
@@ -135,19 +137,19 @@ class RowSession(Session):
         try:
             return self._fetched(rendered, table)
         finally:
-            self._shard.gate.leave(writing=writing)
+            self._store.gate.leave(writing=writing)
 
     def _enter(self, *, writing: bool) -> None:
         before = self._interrupts
-        self._shard.gate.enter(writing=writing, patience=_PATIENCE, given_up=lambda: self._interrupts != before)
+        self._store.gate.enter(writing=writing, patience=PATIENCE, given_up=lambda: self._interrupts != before)
 
     def _fetched(self, rendered: Rendered, table: Table) -> list[tuple[Any, ...]]:
-        self._shard.require(self._tenant)
+        self._store.require(self._tenant)
         try:
-            return run(self._cursor, self._hub.statement(rendered.text), rendered.parameters)
+            return run(self._cursor, self._store.hub.statement(rendered.text), rendered.parameters)
         except duckdb.Error as error:
             raise failure(error, [table]) from None
 
     def _left(self) -> None:
         writing, self._writing, self._failed = self._writing, None, False
-        self._shard.gate.leave(writing=bool(writing))
+        self._store.gate.leave(writing=bool(writing))
