@@ -19,7 +19,7 @@ from types import ModuleType
 from partywall.agents import Agents
 from partywall.audit import AuditLog
 from partywall.isolation import Isolation, ScopedQuery
-from partywall.quotas import Quotas, Usage
+from partywall.quotas import Quotas, Reservation, Usage
 from partywall.tenants import Tenants
 
 TARGET = Path(__file__).parent.parent / "src" / "partywall" / "aio.py"
@@ -43,6 +43,45 @@ TRANSACTION = '''
         """
         async with self._workers.transaction(self, self._sync.transaction()):
             yield self
+'''
+
+RESERVE = '''
+    def reserve(
+        self, tenant_id: str, *, lease: float = 300.0, idempotency_key: str | None = None, **amounts: int
+    ) -> Entering[AsyncReservation]:
+        """Hold amounts of several quotas, such as ``tokens=8_000``: all of them or none.
+
+        Awaited for the handle, or entered at once: ``async with engine.aio.quotas.reserve(...) as held``.
+        """
+        held = partial(self._sync.reserve, tenant_id, lease=lease, idempotency_key=idempotency_key, **amounts)
+
+        async def make() -> AsyncReservation:
+            return AsyncReservation(await self._workers.make(self, held), self._workers)
+
+        return Entering(make)
+'''
+
+RESERVATION = '''
+    @property
+    def id(self) -> str:
+        """``res_`` and 32 hexadecimal digits."""
+        return self._sync.id
+
+    @property
+    def tenant_id(self) -> TenantId:
+        """Whose quotas are held."""
+        return self._sync.tenant_id
+
+    @property
+    def amounts(self) -> Mapping[str, int]:
+        """What is held, by metric."""
+        return self._sync.amounts
+
+    async def __aenter__(self) -> AsyncReservation:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._workers.finish(self, self._sync.__exit__)
 '''
 
 ENGINE = '''
@@ -82,12 +121,17 @@ TWINS = (
         TRANSACTION,
     ),
     Twin(Tenants, "tenants", "create update_settings change_plan rename suspend resume delete restore purge purge_due"),
-    Twin(Quotas, "quotas", "check consume"),
-    Twin(Usage, "usage", "increment totals"),
+    Twin(Quotas, "quotas", "check consume", RESERVE),
+    Twin(Reservation, "", "commit release extend", RESERVATION),
+    Twin(Usage, "usage", "increment totals reserved history verify"),
     Twin(Isolation, "isolation", "validate_access placement pending_moves"),
     Twin(Agents, "agents", "spawn stop stop_tenant"),
     Twin(AuditLog, "audit", "records"),
 )
+
+
+_WHOLE = ""
+"""Where a module is from that is imported whole."""
 
 
 class Imports:
@@ -112,7 +156,8 @@ class Imports:
 
 
 def _statement(module: str, names: set[str]) -> str:
-    return f"import {module}\n" if names == {module} else f"from {module} import {', '.join(sorted(names))}\n"
+    listed = ", ".join(sorted(names))
+    return f"from {module} import {listed}\n" if module else f"import {listed}\n"
 
 
 def _origins(module: ModuleType) -> dict[str, str]:
@@ -122,7 +167,7 @@ def _origins(module: ModuleType) -> dict[str, str]:
             case ast.ImportFrom(module=str(origin)):
                 origins |= {alias.name: origin for alias in node.names}
             case ast.Import():
-                origins |= {alias.name: alias.name for alias in node.names}
+                origins |= dict.fromkeys((alias.name for alias in node.names), _WHOLE)
             case ast.ClassDef(name=name) | ast.AnnAssign(target=ast.Name(id=name)):
                 origins[name] = module.__name__
     return origins
@@ -181,7 +226,9 @@ def _twin(twin: Twin, imports: Imports) -> str:
 def generate() -> str:
     """The module's source, formatted."""
     imports = Imports()
+    imports.add("partywall.workers", "Entering")
     imports.add("partywall.workers", "Workers")
+    imports.add("functools", "partial")
     imports.add("typing", "TYPE_CHECKING")
     imports.add("collections.abc", "AsyncIterator")
     imports.add("contextlib", "asynccontextmanager")

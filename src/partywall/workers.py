@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from partywall.errors import BackendError, QueryError
 from partywall.isolation import CancelToken, cancel_token
 
-__all__ = ["Workers"]
+__all__ = ["Entering", "Workers"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+A = TypeVar("A", bound=AbstractAsyncContextManager[Any])
+M = TypeVar("M", bound=AbstractContextManager[Any])
 
 _lease: ContextVar[dict[int, Lease]] = ContextVar("partywall_lease")
 
@@ -38,6 +40,26 @@ class Lease:
         """Give the thread back."""
         self.over = True
         self._thread.shutdown(wait=False)
+
+
+class Entering(Generic[A]):
+    """A handle that is on its way: awaited for the handle, or entered at once with ``async with``."""
+
+    def __init__(self, make: Callable[[], Awaitable[A]]) -> None:
+        self._make = make
+        self._made: A | None = None
+
+    def __await__(self) -> Generator[Any, Any, A]:
+        return self._make().__await__()
+
+    async def __aenter__(self) -> A:
+        self._made = await self._make()
+        await self._made.__aenter__()
+        return self._made
+
+    async def __aexit__(self, *error: Any) -> None:
+        if self._made is not None:
+            await self._made.__aexit__(*error)
 
 
 class Workers:
@@ -80,6 +102,21 @@ class Workers:
         finally:
             _lease.set(before)
             lease.release()
+
+    async def finish(self, owner: object, function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call the function as ``run`` does, and await its end even when the await is cancelled meanwhile."""
+        await _finished(self.run(owner, function, *args, **kwargs))
+
+    async def make(self, owner: object, function: Callable[[], M]) -> M:
+        """Call a function that makes a context manager; one that was made for a cancelled await is left at once."""
+        made: list[M] = []
+        try:
+            await self.run(owner, lambda: made.append(function()))
+        except BaseException as error:
+            for manager in made:
+                await self.finish(owner, manager.__exit__, type(error), error, error.__traceback__)
+            raise
+        return made[0]
 
     def close(self) -> None:
         """Finish what runs and end the threads."""

@@ -104,7 +104,7 @@ class Usage:
         return [total for total in found if total.metric in wanted]
 
     def verify(self, tenant_id: str | None = None) -> Sequence[UsageDifference]:
-        """Rebuild the counters from the log and the reservations; returns where they differ, nothing when all is well.
+        """Rebuild the counters from the log and the reservations; returns where they differ.
 
         Without a tenant every one in the ledger is looked at. Raises InvalidArgument, LedgerError.
         """
