@@ -91,6 +91,7 @@ class Engine:
             self._ledger.on_audit(self._tell_audit)
             self._ledger.on_audit(self._tell_threshold)
             self.audit = AuditLog(self._ledger, clock)
+            self._retire_purged()
             self.directory = Directory(self.catalog, self._ledger)
             self._open_rooms(opened)
             self._connect()
@@ -126,7 +127,14 @@ class Engine:
         self.directory.subscribe(self.agents.on_change)
         self._announcer = Announcer()
         self.directory.subscribe(self._tell_status)
-        self.catalog.subscribe(record_file_edits(self._ledger, self.audit))
+        record_edits = record_file_edits(self._ledger, self.audit)
+        for change in self.catalog.opening:
+            record_edits(change)
+        self.catalog.subscribe(record_edits)
+
+    def _retire_purged(self) -> None:
+        records = self._ledger.read(lambda tx: tx.lifecycles())
+        self.catalog.retire([record.tenant_id for record in records if record.purged_at is not None])
 
     def _recover(self) -> None:
         self.catalog.discard_leftovers()

@@ -311,7 +311,9 @@ def _files(root: Path) -> list[Path]:
     return [path for path in copy.rglob("*") if path.is_file()]
 
 
-def test_a_purged_id_never_comes_back_by_file(engine: Engine, corner: Tenant) -> None:
+def test_a_purged_id_never_comes_back_by_file(
+    engine: Engine, open_engine: Callable[..., Engine], corner: Tenant
+) -> None:
     text = file_of(engine, "corner-shop").read_text()
     engine.tenants.delete(corner.id)
     engine.tenants.purge(corner.id, before_due=True)
@@ -319,6 +321,29 @@ def test_a_purged_id_never_comes_back_by_file(engine: Engine, corner: Tenant) ->
     engine.catalog.refresh()
     with pytest.raises(TenantNotFound):
         engine.query(corner.id)
+    (problem,) = engine.catalog.problems
+    assert "purged" in problem.message
+    assert text.splitlines()[problem.line - 1].startswith("id:")
+    engine.close()
+    again = open_engine()
+    assert [found.message for found in again.catalog.problems] == [problem.message]
+    assert again.tenants.create(name="C", slug="corner-shop", plan="free", owner=OWNER).slug == "corner-shop"
+
+
+def test_edits_made_while_no_engine_ran_are_audited_when_one_opens(
+    engine: Engine, open_engine: Callable[..., Engine], acme: Tenant
+) -> None:
+    assert engine.audit.records() == []
+    engine.close()
+    file = file_of(engine, "acme")
+    file.write_text(file.read_text().replace("status: active", "status: suspended"))
+    plans = engine.folder.tenancy / "plans.yaml"
+    plans.write_text(plans.read_text().replace("maxProjects: 3", "maxProjects: 4", 1))
+    again = open_engine()
+    found = {record.action: record for record in again.audit.records()}
+    assert found["tenant.file_changed"].details["changes"] == {"status": ["active", "suspended"]}
+    assert found["plan.file_changed"].details["plan"] == "free"
+    assert {record.actor for record in found.values()} == {"file"}
 
 
 def test_a_vanished_file_never_deletes_data(engine: Engine, acme: Tenant, clock: ManualClock) -> None:

@@ -79,6 +79,8 @@ class Assembly:
         self._uses: Counter[PlanName] = Counter()
         self._blocked: dict[str, TenantCandidate] = {}
         self._blocked_plans: Candidate[PlansFile] | None = None
+        self.retired: frozenset[TenantId] = frozenset()
+        """Ids of purged tenants, which no file can bring back."""
         empty = Shards[Entry]()
         self.snapshot = Snapshot(1, f"{self._sum:064x}", self._plans, empty, empty, empty)
 
@@ -181,6 +183,9 @@ class Assembly:
             message = (
                 f"the id of a tenant never changes, and this file's is '{before.id}'; use a new file for a new tenant"
             )
+            return self._place_of(key, ("id",), message)
+        if spec.id in self.retired:
+            message = "the tenant of this id was purged, and an id is never used again; remove the file or its id"
             return self._place_of(key, ("id",), message)
         if spec.type not in plans:
             near = get_close_matches(spec.type, plans, n=1)

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -61,6 +61,8 @@ class Catalog:
         """tables.yaml, as it was read at open."""
         self.snapshot: Snapshot = self._reload.assembly.snapshot
         """What is in force now. Take it once for a request, and stay with it."""
+        self.opening: Final = self._reload.opening
+        """What the files changed since the catalog was last open; empty on the first start."""
         self.problems: tuple[Problem, ...] = ()
         """What is wrong in the files now; what is in force is not affected."""
         self.notices: tuple[Problem, ...] = ()
@@ -142,6 +144,13 @@ class Catalog:
     def remove_tenant(self, tenant_id: TenantId) -> None:
         """Remove the tenant's file; the tenant is out of force when this returns. Its data is not touched."""
         self._apply(lambda: self._changes.remove_tenant(tenant_id))
+
+    def retire(self, tenant_ids: Collection[TenantId]) -> None:
+        """Keep the ids of purged tenants out of force for good: a file that declares one is a problem."""
+        before = self.snapshot
+        self._apply(lambda: self._reload.retire(tenant_ids))
+        if self.snapshot is not before:
+            self.refresh()  # the files are looked at again, and are now problems
 
     def scrub(self) -> None:
         """Make sure that no bytes of removed files are left in the cache of last good versions."""

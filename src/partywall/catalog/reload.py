@@ -25,6 +25,7 @@ from partywall.catalog.sources import MODELS, Candidate, from_cache, load_docume
 from partywall.clock import Clock
 from partywall.errors import ConfigError, Problem
 from partywall.model import EngineConfig, PlansFile, TablesFile, TenantSpec
+from partywall.names import TenantId
 
 __all__ = ["Batch", "Identify", "Reload"]
 
@@ -77,6 +78,8 @@ class Reload:
         self._refused: dict[str, list[Problem]] = {}
         self._notices: dict[str, list[Problem]] = {}
         self._opened: dict[str, BaseModel] = {}
+        self.opening: tuple[CatalogChange, ...] = ()
+        """What the files changed while nothing was open; nothing on the first start, which knows no before."""
         known = {} if cache is None else cache.all()
         self._begin(known)
 
@@ -139,8 +142,8 @@ class Reload:
             self.assembly.commit(decision, "file", step=0)
             for key in sorted(set(self.assembly.keys) - found.keys()):
                 self.intake.missing[key] = float("-inf")
-            self.absorb(reads, "file", known=lasting, step=0)
-            self.drop_vanished(step=0)
+            edited, _ = self.absorb(reads, "file", known=lasting, step=0)
+            self.opening = (*edited, *self.drop_vanished(step=0)) if known else ()
         self._remember(dict.fromkeys(known.keys() - reads.keys() - set(self.assembly.keys) - set(FIXED)))
         self._remember({PLANS: plans.good} if PLANS not in known else {})
 
@@ -322,6 +325,12 @@ class Reload:
             "Put the files back, or remove them a few at a time"
         )
         self._problems[_FOLDER] = [Problem(self.folder.label(_FOLDER), 1, 1, message)]
+
+    def retire(self, tenant_ids: Collection[TenantId]) -> list[CatalogChange]:
+        """Never again put a tenant with one of these ids in force; a file that declares one is a problem."""
+        self.assembly.retired |= frozenset(tenant_ids)
+        held = [key for key in self.assembly.keys if (spec := self.assembly.spec(key)) and spec.id in tenant_ids]
+        return self.remove(held, "engine", step=0) if held else []
 
     def remove(self, keys: list[str], source: Literal["file", "engine"], *, step: int = 1) -> list[CatalogChange]:
         """Take these files' tenants out of force."""

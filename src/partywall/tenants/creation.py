@@ -82,6 +82,7 @@ class Creation:
         self._isolation.drop(tenant_id)
         if self._catalog.snapshot.tenant(tenant_id) is not None:
             self._catalog.remove_tenant(tenant_id)
+        self._catalog.retire([tenant_id])
         now = self._journal.clock.now()
         record = self._directory.imposed(tenant_id)
         slug = record.slug if record else operation.arguments["spec"]["slug"]

@@ -58,6 +58,7 @@ class Purging:
         self._isolation.drop(tenant_id)
         if self._catalog.snapshot.tenant(tenant_id) is not None:
             self._catalog.remove_tenant(tenant_id)
+        self._catalog.retire([tenant_id])
         record = self._directory.imposed(tenant_id)
         if record is None:
             raise TenantConflict("the tenant has no record")
