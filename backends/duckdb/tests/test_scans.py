@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from partywall.backend import Count, Delete, Insert, Order, Scan, Session, Update
-from partywall.errors import ConstraintViolation
+from partywall.aggregates import avg, count, max_, min_, sum_
+from partywall.backend import Aggregate, Count, Delete, Insert, Order, Scan, Session, Update
+from partywall.errors import ConstraintViolation, PartywallError
 from partywall.operators import Condition, Operator, matching
 
 TEXTS = st.text("aAb%_\\é\U0001f600\uffff\n\x00'\"ß", max_size=4)
@@ -53,6 +54,17 @@ STEPS = st.one_of(
     st.tuples(st.sampled_from(["commit", "rollback"]), st.none()),
     st.tuples(st.just("checkpoint"), st.none()),
     st.tuples(
+        st.just("page"),
+        st.tuples(st.sampled_from(["id", *VALUES]), st.booleans(), st.booleans(), st.integers(1, 3)),
+    ),
+    st.tuples(
+        st.just("aggregate"),
+        st.tuples(
+            st.lists(conditions(), max_size=1).map(tuple),
+            st.lists(st.sampled_from(sorted(VALUES)), max_size=2, unique=True).map(tuple),
+        ),
+    ),
+    st.tuples(
         st.just("scan"),
         st.tuples(
             st.lists(conditions(), max_size=2).map(tuple),
@@ -73,9 +85,39 @@ class Model:
 
     def scan(self, where: tuple[Condition, ...], column: str, descending: bool, limit: int | None) -> list[Any]:
         found = sorted(matching(list(self.rows.values()), where), key=lambda row: row["id"])
-        present = [row for row in found if row[column] is not None]
-        missing = [row for row in found if row[column] is None]
-        return (sorted(present, key=lambda row: row[column], reverse=descending) + missing)[:limit]
+        return in_order(found, column, descending)[:limit]
+
+    def pages(self, column: str, descending: bool, backwards: bool) -> list[Any]:
+        found = sorted(self.rows.values(), key=lambda row: row["id"], reverse=backwards)
+        return in_order(found, column, descending)
+
+    def aggregate(self, where: tuple[Condition, ...], group_by: tuple[str, ...]) -> list[Any]:
+        groups: dict[tuple[Any, ...], list[Any]] = {} if group_by else {(): []}
+        for row in matching(list(self.rows.values()), where):
+            groups.setdefault(tuple(row[column] for column in group_by), []).append(row)
+        found = [
+            {**dict(zip(group_by, key, strict=True)), **{name: each.of(rows) for name, each in MEASURES.items()}}
+            for key, rows in groups.items()
+        ]
+        for column in reversed(group_by):
+            found = in_order(found, column, False)
+        return found
+
+
+def in_order(rows: list[Any], column: str, descending: bool) -> list[Any]:
+    present = [row for row in rows if row[column] is not None]
+    missing = [row for row in rows if row[column] is None]
+    return sorted(present, key=lambda row: row[column], reverse=descending) + missing
+
+
+MEASURES = {
+    "rows": count(),
+    "titled": count("title"),
+    "sum of rank": sum_("rank"),
+    "mean": avg("rank"),
+    **{f"least {name}": min_(name) for name in VALUES},
+    **{f"most {name}": max_(name) for name in VALUES},
+}
 
 
 @pytest.fixture(scope="module", params=["duckdb-row", "duckdb-schema", "duckdb-database"])
@@ -136,6 +178,25 @@ def play(store: Any, backend: Any, session: Session, model: Model, action: str, 
             model.rows, model.before = model.before, None
         case "checkpoint" if model.before is None:
             backend.maintain()
+        case "page":
+            column, descending, backwards, size = argument
+            order = (
+                (Order(column, descending), Order("id", backwards)) if column != "id" else (Order("id", descending),)
+            )
+            backwards = descending if column == "id" else backwards
+            found, after = [], None
+            while rows := session.scan(Scan(store.notes, (), order, size, after)):
+                found += rows
+                after = tuple(rows[-1][each.column] for each in order)
+            assert found == model.pages(column, descending, backwards)
+        case "aggregate":
+            where, group_by = argument
+            rows = session.aggregate(Aggregate(store.notes, MEASURES, where, group_by))
+            expected = model.aggregate(where, group_by)
+            for row in (*rows, *expected):
+                if row["mean"] is not None:
+                    row["mean"] = pytest.approx(row["mean"], rel=1e-12)
+            assert rows == expected
         case "scan":
             where, column, descending, limit = argument
             order = (Order(column, descending), Order("id"))
@@ -177,3 +238,23 @@ def test_values_come_back_as_they_went_in(store: Any) -> None:
     assert found == [*many, whole]
     assert found[0]["at"].tzinfo is UTC
     assert [type(value) for value in found[0].values()] == [str, str, int, float, bool, datetime, date, bytes, str]
+
+
+def test_integers_add_up_exactly_and_floats_do_not_lose_what_rounding_takes(store: Any, pair: Any) -> None:
+    _, mine, other = pair
+    largest = 2**63 - 1
+    mine.write(Insert(store.notes, [store.note(f"n{number}", rank=largest, score=0.1) for number in range(10)]))
+    other.write(Insert(store.notes, [store.note("theirs", rank=1, score=1e9)]))
+    measures = {"sum": sum_("rank"), "mean": avg("rank"), "total": sum_("score"), "middle": avg("score")}
+    (found,) = mine.aggregate(Aggregate(store.notes, measures))
+    assert found == {"sum": 10 * largest, "mean": float(largest), "total": 1.0, "middle": 0.1}
+    assert [type(value) for value in found.values()] == [int, float, float, float]
+    (empty,) = mine.aggregate(Aggregate(store.notes, measures, (Condition("rank", Operator.EQ, 0),)))
+    assert set(empty.values()) == {None}
+
+
+def test_a_sum_beyond_every_float_is_refused(store: Any, pair: Any) -> None:
+    _, mine, _ = pair
+    mine.write(Insert(store.notes, [store.note(f"n{number}", score=1.7e308) for number in range(3)]))
+    with pytest.raises(PartywallError):
+        mine.aggregate(Aggregate(store.notes, {"total": sum_("score")}))

@@ -41,7 +41,7 @@ class Dialect:
     most_parameters: int = 900
     """Parameters that one statement may have; longer writes become several statements. Unused with ``arrays``."""
     functions: Mapping[tuple[Function, ColumnType], str] = field(default_factory=dict)
-    """Aggregate functions that go by another name for a column's type, such as a sum that rounds once."""
+    """Aggregate functions by another name for a type, such as a sum that makes good what rounding loses."""
     encode: Codec = field(default_factory=dict)
     """From the contract's values to the driver's."""
     decode: Codec = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -43,7 +44,13 @@ def measure_decoder(measure: Measure, types: Mapping[str, ColumnType], dialect: 
         case Function.COUNT:
             return None
         case _:
-            return float
+            return _finite
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    _require(math.isfinite(number), "the sum of these values is larger than a float can be")
+    return number
 
 
 def _require(holds: bool, otherwise: str) -> None:

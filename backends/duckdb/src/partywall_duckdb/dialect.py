@@ -34,7 +34,7 @@ DIALECT: Final = Dialect(
     },
     arrays=True,
     functions={
-        # Those that round once, at the end: the plain ones depend on the order of the rows.
+        # Those that make good what rounding loses: ten times 0.1 is 1, in whatever order.
         (Function.SUM, ColumnType.FLOAT): "fsum",
         (Function.AVG, ColumnType.FLOAT): "favg",
     },

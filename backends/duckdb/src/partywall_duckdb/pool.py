@@ -61,15 +61,19 @@ class Pool(Generic[K, T]):
             self.unpin(key)
             raise
 
-    def unpin(self, key: K) -> None:
-        """Give a pin back."""
+    def unpin(self, key: K, *, used: bool = True) -> None:
+        """Give a pin back; an item that is of no use any more is closed with its last pin."""
         with self._changed:
-            place = self._places[key]
+            place = self._places.get(key)
+            if place is None:
+                return  # the pool itself was closed meanwhile
             place.pins -= 1
-            place.used_at = self._clock.monotonic()
-            place.closing = not place.pins and (place.item is None or not place.item.usable)
+            if used:
+                place.used_at = self._clock.monotonic()
+            spent = _is_free(place) and (place.item is None or not place.item.usable)
+            place.closing = place.closing or spent
             self._changed.notify_all()
-        if place.closing:
+        if spent:
             self._close(key, place, checkpoint=False)
 
     def visit(self) -> Iterator[tuple[K, T]]:
@@ -80,12 +84,10 @@ class Pool(Generic[K, T]):
                 if place is None or place.closing or place.item is None:
                     continue
                 place.pins += 1
-                used_at = place.used_at
             try:
                 yield key, place.item
             finally:
-                self.unpin(key)
-                place.used_at = used_at
+                self.unpin(key, used=False)
 
     def close_idle(self, seconds: float, most: int) -> None:
         """Close at most so many items that nobody has used for a time."""
@@ -138,7 +140,7 @@ class Pool(Generic[K, T]):
                 place.item.close(checkpoint=checkpoint)
         finally:
             with self._changed:
-                del self._places[key]
+                self._places.pop(key, None)
                 self._changed.notify_all()
 
 
