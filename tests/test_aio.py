@@ -245,3 +245,40 @@ def test_a_closed_engine_says_so_to_those_who_await_too(engine: Engine, acme: Te
                 await call
 
     run(work)
+
+
+def test_one_tenants_waiting_writers_keep_no_other_tenant_from_its_rows(
+    engine: Engine, acme: Tenant, beta: Tenant
+) -> None:
+    holder = engine.query(acme.id)
+    engine.query(beta.id).insert("projects", {"name": "beta's"})
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with holder.transaction():
+            held.set()
+            assert release.wait(20)
+
+    async def work() -> None:
+        mine, theirs = await engine.aio.query(acme.id), await engine.aio.query(beta.id)
+
+        async def transaction(name: str) -> None:
+            async with mine.transaction():
+                await mine.insert("projects", {"name": name})
+
+        waiting = [asyncio.create_task(mine.insert("projects", {"name": f"s{n}"})) for n in range(40)]
+        waiting += [asyncio.create_task(transaction(f"t{n}")) for n in range(40)]
+        await asyncio.sleep(0.05)
+        threads = threading.active_count()
+        assert await asyncio.wait_for(theirs.count("projects"), 3) == 1
+        assert not any(task.done() for task in waiting)
+        assert threading.active_count() <= threads
+        release.set()
+        await asyncio.gather(*waiting)
+        assert await mine.count("projects") == 80
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(10)
+    run(work)
+    thread.join()

@@ -41,7 +41,7 @@ TRANSACTION = '''
 
         The transaction keeps one worker thread. An exception, or a cancelled await, rolls back.
         """
-        async with self._workers.transaction(self, self._sync.transaction()):
+        async with self._workers.transaction(self, self._sync.tenant_id, self._sync.transaction):
             yield self
 '''
 

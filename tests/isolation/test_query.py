@@ -262,3 +262,14 @@ def test_transactions_do_not_nest_and_another_handle_is_outside(
             query.transaction().__enter__()
         assert other.count("projects") == 0
     assert other.count("projects") == 1
+
+
+def test_a_second_handle_in_the_same_thread_is_told_at_once_that_the_first_has_the_lock(
+    engine: Engine, query: ScopedQuery, acme: Tenant
+) -> None:
+    other = engine.query(acme.id)
+    with query.transaction():
+        with pytest.raises(QueryError, match="own transaction"):
+            other.insert("projects", {"name": "x"})
+        query.insert("projects", {"name": "y"})
+    assert other.insert("projects", {"name": "x"})

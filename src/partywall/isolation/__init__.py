@@ -3,7 +3,7 @@
 from partywall.isolation.cursors import Cursors
 from partywall.isolation.isolation import Isolation, PendingMove
 from partywall.isolation.query import Page, ScopedQuery
-from partywall.isolation.scope import CancelToken, cancel_token
+from partywall.isolation.scope import CancelToken, TurnTaken, cancel_token, may_wait
 from partywall.isolation.statements import Guard
 from partywall.isolation.stores import Stores
 
@@ -16,5 +16,7 @@ __all__ = [
     "PendingMove",
     "ScopedQuery",
     "Stores",
+    "TurnTaken",
     "cancel_token",
+    "may_wait",
 ]

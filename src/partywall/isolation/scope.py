@@ -19,7 +19,7 @@ from partywall.backend import Backend, Capability, Placement, Session
 from partywall.directory import Directory
 from partywall.errors import BackendError, PartywallError, QueryError
 
-__all__ = ["CancelToken", "Scope", "Unit", "cancel_token"]
+__all__ = ["CancelToken", "Scope", "TurnTaken", "Unit", "cancel_token", "may_wait"]
 
 T = TypeVar("T")
 
@@ -48,6 +48,12 @@ class CancelToken:
             unit.cancel()
 
 
+class TurnTaken(BackendError):
+    """Another writer of the tenant is at work; nothing was begun, and the call can be made again."""
+
+
+may_wait: ContextVar[bool] = ContextVar("partywall_may_wait", default=True)
+"""Whether a writer may hold its thread while it waits for its turn; where not, TurnTaken is raised."""
 cancel_token: ContextVar[CancelToken | None] = ContextVar("partywall_cancel", default=None)
 """Set around a call by whoever may want to cancel it from another thread."""
 
@@ -157,6 +163,7 @@ class Scope:
         self._directory = directory
         self._backend = backend
         self._writing = threading.Lock()
+        self._writer: int | None = None
         self._units: set[Unit] = set()
         self._idle = threading.Condition()
         self.placement = placement
@@ -185,17 +192,26 @@ class Scope:
                 unit.abandon()
         finally:
             if writes:
+                self._writer = None
                 self._writing.release()
 
     def _await_turn(self, timeout: float) -> None:
         token = cancel_token.get()
         deadline = time.monotonic() + timeout
+        if self._writing.acquire(blocking=False):
+            self._writer = threading.get_ident()
+            return
+        if self._writer == threading.get_ident():
+            raise QueryError("this thread's own transaction has the write lock; use the handle that began it")
+        if not may_wait.get():
+            raise TurnTaken("another transaction of this tenant holds the write lock")
         while not self._writing.acquire(timeout=_SLICE):
             self.require_active()
             if token is not None and token.cancelled:
                 raise BackendError("the statement was interrupted; nothing was written")
             if time.monotonic() >= deadline:
                 raise BackendError(f"another transaction of this tenant has held the write lock for {timeout:g} s")
+        self._writer = threading.get_ident()
 
     def cancel(self) -> None:
         """Stop all work in progress without waiting for it; for a tenant that just left service."""
