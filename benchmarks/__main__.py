@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-ALL = ("limits", "imports")
+ALL = ("limits", "wall", "imports")
 
 
 def main() -> int:
