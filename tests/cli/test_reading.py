@@ -51,6 +51,9 @@ def files_below(root: Path) -> set[str]:
         "plans show free",
         "usage list",
         "usage show acme",
+        "usage history acme",
+        "usage verify",
+        "usage verify acme",
         "audit list",
     ],
 )
@@ -178,9 +181,9 @@ def test_usage_stands_beside_its_limits_by_month(
     write(lambda tx: tx.set_usage(TenantId(acme), "", "storage", 2_500_000_000))
     shown = here("usage", "show", "acme", "--json").document
     assert shown["period"] == month
-    assert shown["usage"]["tokens"] == {"used": 250_000, "limit": 1_000_000}
-    assert shown["usage"]["storage"] == {"used": 2_500_000_000, "limit": 10_000_000_000}
-    assert shown["usage"]["agents"] == {"used": None, "limit": 5}
+    assert shown["usage"]["tokens"] == {"used": 250_000, "reserved": 0, "limit": 1_000_000}
+    assert shown["usage"]["storage"] == {"used": 2_500_000_000, "reserved": 0, "limit": 10_000_000_000}
+    assert shown["usage"]["agents"] == {"used": None, "reserved": None, "limit": 5}
     told = here("usage", "show", "acme").out
     assert "25%  #####..............." in told
     assert "2.5 GB" in told

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from partywall.cli.app import Call, command, partywall
+from partywall.cli.charts import Bar, bar, svg
 from partywall.cli.documents import limit_text
 from partywall.cli.references import tenant_id
 from partywall.cli.sight import Sight, look
 from partywall.clock import SystemClock, month_of
 from partywall.names import TenantId
-from partywall.quotas import Usage
+from partywall.quotas import COUNTED, PeriodTotal, Usage
 
 __all__ = ["usage"]
 
-_BAR: Final = 20
 _GAUGE: Final = "agents"
 """The metric that only the engine itself knows: how many run at this moment is in its memory."""
 
@@ -41,9 +43,15 @@ def show(call: Call, ref: str, period: str | None) -> None:
         return
     call.output.line(f"{document['tenant_id']} ({document['slug']}), {month}")
     call.output.table(
-        ["metric", "used", "limit", "%", ""],
+        ["metric", "used", "reserved", "limit", "%", ""],
         [
-            (metric, limit_text(metric, entry["used"], none="-"), limit_text(metric, entry["limit"]), *_share(entry))
+            (
+                metric,
+                limit_text(metric, entry["used"], none="-"),
+                limit_text(metric, entry["reserved"], none="-"),
+                limit_text(metric, entry["limit"]),
+                *_share(entry),
+            )
             for metric, entry in document["usage"].items()
         ],
     )
@@ -70,15 +78,72 @@ def list_usage(call: Call, period: str | None) -> None:
     )
 
 
+@command(usage)
+@click.argument("ref")
+@click.option("--metric", type=click.Choice(COUNTED), help="This metric alone.")
+@click.option("--plot", is_flag=True, help="Draw a bar beside each total.")
+@click.option("--svg", "drawing", type=click.Path(dir_okay=False, path_type=Path), help="Draw the bars into this file.")
+def history(call: Call, ref: str, metric: str | None, plot: bool, drawing: Path | None) -> None:
+    """Show a tenant's totals month by month: of tokens those of the month, of the rest what there was at its end."""
+    known = tenant_id(call, ref)
+    with look(call.folder) as sight:
+        slug = sight.directory.spec(known).slug
+        totals = Usage(sight.ledger, sight.directory, SystemClock()).history(known, metric)
+    if drawing is not None:
+        drawing.write_text(svg(f"{slug} ({known})", _charts(totals)), encoding="utf-8")
+    if call.output.as_json:
+        call.output.document({"tenant_id": known, "slug": slug, "history": [total._asdict() for total in totals]})
+        return
+    most = {name: max(length for _, _, length in bars) for name, bars in _charts(totals)}
+    bars = [(bar(each.total / most[each.metric] if most[each.metric] else 0),) if plot else () for each in totals]
+    call.output.table(
+        ["month", "metric", "total", *([""] if plot else [])],
+        [
+            (each.period, each.metric, limit_text(each.metric, each.total), *drawn)
+            for each, drawn in zip(totals, bars, strict=True)
+        ],
+    )
+
+
+@command(usage)
+@click.argument("ref", required=False)
+def verify(call: Call, ref: str | None) -> int:
+    """Compare counters with the log that they are made of, a tenant's or everybody's; exit 1 when one differs."""
+    known = None if ref is None else tenant_id(call, ref)
+    with look(call.folder) as sight:
+        differences = Usage(sight.ledger, sight.directory, SystemClock()).verify(known)
+    if call.output.as_json:
+        call.output.document({"differences": [asdict(difference) for difference in differences]})
+    elif not differences:
+        call.output.line("every counter is what its log comes to")
+    else:
+        call.output.table(
+            ["tenant", "month", "metric", "what", "counter", "rebuilt"],
+            [tuple(asdict(difference).values()) for difference in differences],
+        )
+    return 1 if differences else 0
+
+
+def _charts(totals: Sequence[PeriodTotal]) -> list[tuple[str, list[Bar]]]:
+    charts: dict[str, list[Bar]] = {}
+    for each in totals:
+        behind = limit_text(each.metric, each.total)
+        charts.setdefault(each.metric, []).append((each.period, behind, each.total))
+    return list(charts.items())
+
+
 def _usage(sight: Sight, known: TenantId, month: str) -> dict[str, Any]:
-    totals = Usage(sight.ledger, sight.directory, SystemClock()).totals(known, month)
-    limits = dict(sight.directory.grants(known).quotas)
-    used: Mapping[str, int | None] = {**totals, _GAUGE: None}
+    usage = Usage(sight.ledger, sight.directory, SystemClock())
+    used: Mapping[str, int | None] = {**usage.totals(known, month), _GAUGE: None}
+    reserved = usage.reserved(known, month)
     return {
         "tenant_id": known,
         "slug": sight.directory.spec(known).slug,
         "period": month,
-        "usage": {metric: {"used": used[metric], "limit": limit} for metric, limit in limits.items()},
+        "usage": {
+            metric: {"used": used[metric], "reserved": reserved.get(metric), "limit": limit}
+            for metric, limit in sight.directory.grants(known).quotas
+        },
     }
 
 
@@ -91,5 +156,4 @@ def _share(entry: Mapping[str, int | None]) -> tuple[str, str]:
     if used is None or limit is None:
         return "", ""
     share = used / limit if limit else float(used > 0)
-    filled = min(_BAR, round(share * _BAR))
-    return f"{share:.0%}", "#" * filled + "." * (_BAR - filled)
+    return f"{share:.0%}", bar(share)

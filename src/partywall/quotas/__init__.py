@@ -1,5 +1,6 @@
 """Quotas and usage: what a tenant has, the most it may have, and counting that loses nothing."""
 
+from partywall.quotas.counters import COUNTED
 from partywall.quotas.counting import Crossing, crossing_of
 from partywall.quotas.history import PeriodTotal, UsageDifference
 from partywall.quotas.quotas import Quotas
@@ -9,6 +10,7 @@ from partywall.quotas.tenants import Tenants
 from partywall.quotas.usage import Gauge, Usage
 
 __all__ = [
+    "COUNTED",
     "Crossing",
     "Gauge",
     "PeriodTotal",
