@@ -16,7 +16,7 @@ INSTALL := $(BIN)/python -m pip install --quiet
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check format bench build clean
+.PHONY: help demo test test-long conformance check format bench build clean
 
 help:  ## What can be made.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,10 @@ test: $(VENV)/.test  ## Every test but the long ones.
 
 test-long: $(VENV)/.test  ## The large figures: many more kills, steps and operations.
 	$(BIN)/python -m pytest -n 2 -m long --timeout 3600
+
+conformance: $(VENV)/.test  ## The kit for authors of backends, over every installed backend and the example plugin.
+	@$(INSTALL) --no-deps --no-build-isolation --upgrade --target build/example ./examples/ephemeral-backend
+	PYTHONPATH=build/example $(BIN)/python tools/conformance.py
 
 check: $(VENV)/.test $(VENV)/.check  ## Lint, format, strict types, architecture.
 	$(BIN)/ruff check

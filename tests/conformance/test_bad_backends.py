@@ -58,7 +58,7 @@ def run_kit(folder: Path, *arguments: str) -> dict[tuple[str, str], str]:
 def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], str]:
     """Every bad backend before the tests that must catch it."""
     named = [f"test_suspects.py::Test{name}::{test}" for name, each in SUSPECTS.items() for test in each.caught_by]
-    return run_kit(tmp_path_factory.mktemp("bad"), "--operations", "500", *named)
+    return run_kit(tmp_path_factory.mktemp("bad"), "--operations", "1000", *named)
 
 
 @pytest.mark.parametrize("name", SUSPECTS)

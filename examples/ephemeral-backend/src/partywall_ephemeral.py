@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from partywall import BackendError, IsolationBreach, hookimpl
+from partywall import BackendError, ConfigError, IsolationBreach, hookimpl
 from partywall.backend import Backend, BackendSetup, BackendSpec, Delete, Insert, Placement, Row, Scan, Session, Write
 from partywall.model import Strategy
 from partywall.names import Region, TenantId
@@ -15,8 +15,7 @@ class EphemeralSession(Session):
     """Works for one tenant; a transaction is a draft that takes the place of what was there."""
 
     def __init__(self, tenants: dict[str, Tables], place: str) -> None:
-        self._tenants, self._target, self._place = tenants, tenants, place
-        self._unfinished = 0
+        self._tenants, self._target, self._place, self._unfinished = tenants, tenants, place, 0
 
     def begin(self, *, read_only: bool = False) -> None:
         self._target, self._unfinished = {self._place: self._tenants[self._place]}, 0
@@ -37,8 +36,7 @@ class EphemeralSession(Session):
 
     def write(self, statement: Write) -> int:
         self._unfinished += 1  # and back to what it was at the end, unless something fails in between
-        tables, name = self._target[self._place], statement.table.name
-        rows = dict(tables.get(name, {}))
+        rows = dict((tables := self._target[self._place]).get(name := statement.table.name, {}))
         if isinstance(statement, Insert):
             touched = {row["id"]: dict(row) for row in statement.rows}
         else:
@@ -54,6 +52,8 @@ class EphemeralBackend(Backend):
 
     def __init__(self, setup: BackendSetup) -> None:
         self._tenants: dict[str, Tables] = {}
+        if setup.options:
+            raise ConfigError("ephemeral-dict has no options")
 
     def provision(self, tenant_id: TenantId, region: Region | None) -> str:
         self._tenants.setdefault(location := f"{tenant_id}@{region or ''}", {})

@@ -79,16 +79,17 @@ def claimed(cls: Any, config: pytest.Config, wanted: Capability | str) -> bool:
     return getattr(cls, wanted, None) is not None
 
 
-def operations(config: pytest.Config) -> int:
-    """How many operations the random histories have, all together."""
+def operations(cls: Any, config: pytest.Config) -> int:
+    """How many operations the random histories have, all together: the option, or else the class, says so."""
     given = config.getoption("--operations", None)
-    return SHORT if given is None else int(given)
+    return int(cls.operations if given is None else given)
 
 
 def _not_claimed(config: pytest.Config, item: pytest.Item) -> str | None:
     cls = getattr(item, "cls", None)
     if not getattr(cls, "partywall_conformance", False):
         return None
+    spec_of(cls, config)  # or a usage error, before anything is said of it
     config.stash.setdefault(_REPORT, {}).setdefault(name_of(cls, config), Counter())
     for wanted in getattr(item.function, "partywall_requires", ()):  # type: ignore[attr-defined]  # it is a function's item
         if not claimed(cls, config, wanted):

@@ -93,18 +93,20 @@ class Concurrency(Kit):
         rows = [specimen(f"r{number:05d}", label="x" * 200) for number in range(2_000)]
         for tenant in (MINE, OTHERS[0]):
             store.session(tenant).write(Insert(SPECIMENS, rows))
-        session, stopped = store.session(MINE), threading.Event()
+        session, writing, stopped = store.session(MINE), threading.Event(), threading.Event()
 
         def work() -> Exception:
             try:
                 session.begin()
                 session.write(Insert(SPECIMENS, [specimen("never")]))
+                writing.set()
                 return refusal(lambda: _until_stopped(session, stopped))
             finally:
                 stopped.set()
 
         with ThreadPoolExecutor(1) as pool:
             working = pool.submit(work)
+            writing.wait(self.patience)
             for _ in range(int(self.patience / 0.002)):
                 if stopped.wait(0.002):
                     break

@@ -101,7 +101,7 @@ class Durability(Kit):
     def test_every_acknowledged_commit_survives_a_kill(self, store: Store, request: pytest.FixtureRequest) -> None:
         name = name_of(type(self), request.config)
         last, chosen = 0, random.Random(7)  # noqa: S311  # where to kill is no secret
-        for _ in range(max(2, min(200, operations(request.config) // 500))):
+        for _ in range(max(2, min(200, operations(type(self), request.config) // 500))):
             acknowledged = killed_after(store, name, last + 1, chosen.randrange(1, 25))
             for tenant in (MINE, OTHERS[0]):
                 rows = store.rows(tenant)

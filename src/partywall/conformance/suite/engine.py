@@ -287,7 +287,7 @@ class ThroughTheEngine(Kit):
     def test_i2_what_a_caller_sees_is_the_same_with_and_without_the_others(
         self, spec: BackendSpec, request: pytest.FixtureRequest
     ) -> None:
-        @profile(operations(request.config) // 100, shrink=self.shrink)
+        @profile(operations(type(self), request.config) // 100, shrink=self.shrink)
         @given(st.lists(st.tuples(st.sampled_from(SLUGS), CALLS), min_size=30, max_size=100))
         def histories(history: list[tuple[str, tuple[str, tuple[Any, ...]]]]) -> None:
             alone = [step for step in history if step[0] == SLUGS[0]]

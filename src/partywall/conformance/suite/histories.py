@@ -39,6 +39,8 @@ __all__ = ["Histories", "profile"]
 STEPS = 50
 """Operations in one history of the model."""
 WHO = st.sampled_from(TENANTS)
+RARE = st.sampled_from(["renew"] * 4 + ["maintain"] * 2 + ["drop"] * 2 + ["restart"])
+"""The costly ones less often: opening a store and destroying a tenant take a thousand times as long as a read."""
 
 
 def profile(examples: int, *, shrink: bool = True, **more: Any) -> settings:
@@ -62,15 +64,15 @@ class Histories(Kit):
     def test_random_histories_of_several_tenants_match_a_model(
         self, store: Store, request: pytest.FixtureRequest
     ) -> None:
-        chosen = profile(operations(request.config) // STEPS, shrink=self.shrink, stateful_step_count=STEPS)
+        chosen = profile(operations(type(self), request.config) // STEPS, shrink=self.shrink, stateful_step_count=STEPS)
         machine = type("Machine", (TenancyMachine,), {"store": store})
         run_state_machine_as_test(machine, settings=chosen)
 
     def test_i2_what_a_tenant_sees_is_the_same_with_and_without_the_others(
         self, spec: BackendSpec, request: pytest.FixtureRequest
     ) -> None:
-        @profile(operations(request.config) // 40, shrink=self.shrink)
-        @given(st.lists(st.tuples(WHO, st.one_of(WRITES, READS, TRANSACTIONS)), min_size=20, max_size=60))
+        @profile(operations(type(self), request.config) // 100, shrink=self.shrink)
+        @given(st.lists(st.tuples(WHO, st.one_of(WRITES, READS, TRANSACTIONS)), min_size=30, max_size=100))
         def histories(history: list[tuple[TenantId, Write | Read | Transaction]]) -> None:
             alone = [step for step in history if step[0] == MINE]
             with fresh(spec, self.options) as crowded, fresh(spec, self.options) as quiet:
@@ -222,7 +224,11 @@ class TenancyMachine(RuleBasedStateMachine):
         if Capability.FILTERS in self.store.spec.capabilities:
             assert counted == len(scanned(rows, Scan(ACCOUNTS, look.where)))
 
-    @rule(tenant=WHO)
+    @rule(tenant=WHO, what=RARE)
+    def rare(self, tenant: TenantId, what: str) -> None:
+        """What happens now and then."""
+        getattr(self, what)(tenant)
+
     def drop(self, tenant: TenantId) -> None:
         """The end of a tenant, and a new beginning."""
         self.sessions.pop(tenant).close()
@@ -232,18 +238,11 @@ class TenancyMachine(RuleBasedStateMachine):
         self.model[tenant] = {}
         self.renew(tenant)
 
-    @rule()
-    def housekeeping(self) -> None:
+    def maintain(self, _tenant: TenantId) -> None:
         """What the engine asks for every second."""
         self.store.backend.maintain()
 
-    @rule(tenant=WHO)
-    def reconnect(self, tenant: TenantId) -> None:
-        """Another session of the same tenant."""
-        self.renew(tenant)
-
-    @rule()
-    def restart(self) -> None:
+    def restart(self, _tenant: TenantId) -> None:
         """The store is closed and opened again; one that keeps nothing begins anew."""
         self.store.close()
         self.sessions.clear()

@@ -11,6 +11,7 @@ import pytest
 
 from partywall.backend import Backend, BackendSetup, BackendSpec, Capability, Insert, Placement, Row, Scan, Session
 from partywall.clock import ManualClock
+from partywall.conformance.check import SHORT
 from partywall.conformance.plugin import claimed, spec_of
 from partywall.conformance.suite.sample import SPECIMENS, TABLES, token, token_row
 from partywall.model import ID, Table
@@ -132,6 +133,8 @@ class Kit:
     read beneath the backend while that is open. It proves what sessions cannot show.
     """
 
+    operations: ClassVar[int] = SHORT
+    """How long the random histories are, all together, unless ``--operations`` says so."""
     patience: ClassVar[float] = 20.0
     """Seconds within which an interrupted statement must have stopped, on a slow and busy machine."""
     shrink: ClassVar[bool] = True

