@@ -113,5 +113,5 @@ def test_interrupting_ends_the_wait_for_housekeeping(store: Any, pair: Any) -> N
         waiting = threads.submit(store.write_note, mine, "n1")
         while not waiting.done():
             mine.interrupt()
-        with pytest.raises(BackendError, match="housekeeping"):
+        with pytest.raises(BackendError, match="interrupted"):
             waiting.result()

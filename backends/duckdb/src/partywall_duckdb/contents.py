@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import lru_cache
 from typing import Final
@@ -22,12 +22,14 @@ from partywall_duckdb.tables import (
     TENANT,
     TENANT_TYPE,
     Namespace,
+    Stored,
     copy_tables,
     create_tables,
     declared,
     delete_tenant,
     migrate,
     stored,
+    stored_by_schema,
     version,
 )
 
@@ -36,6 +38,8 @@ __all__ = ["Contents", "Schemas", "SharedTables"]
 _PREFIX: Final = "t_"
 """How the name of a tenant's schema begins: no file is attached under such a name, and neither is ``main``."""
 _STAMP: Final = f"{quote(TENANT)}, version"
+_AT_ONCE: Final = 16
+"""Schemas that are copied in one transaction."""
 _READY: Final = 1024
 """Tenants of one file whose statements are kept; another one's schema is looked at again."""
 
@@ -139,15 +143,21 @@ class Schemas(Contents):
         self._ready.cache_clear()
 
     def copy(self, cursor: Cursor, target: str, tenants: frozenset[str]) -> None:
-        """Copy schema by schema, each in a transaction: one for all of them would take time by the square."""
-        for tenant in sorted(tenants):
-            source, copied = self._in(self.catalog, tenant), self._in(target, tenant)
+        """Copy a few schemas at a time: one transaction for all of them would take time by the square."""
+        tables = stored_by_schema(cursor, self.catalog)
+        listed = sorted(tenants)
+        for start in range(0, len(listed), _AT_ONCE):
             run(cursor, "BEGIN TRANSACTION")
-            copied.create(cursor)
-            ((owner, found),) = run(cursor, f"SELECT {_STAMP} FROM {source.relation(OWN)}")  # noqa: S608  # quoted names only
-            self._make_stamp(cursor, copied, owner, found)
-            copy_tables(cursor, source, copied, stored(cursor, source))
+            for tenant in listed[start : start + _AT_ONCE]:
+                source = self._in(self.catalog, tenant)
+                self._copy_one(cursor, source, self._in(target, tenant), tables.get(source.schema, {}))
             run(cursor, "COMMIT")
+
+    def _copy_one(self, cursor: Cursor, source: Namespace, target: Namespace, tables: Mapping[str, Stored]) -> None:
+        ((owner, found),) = run(cursor, f"SELECT {_STAMP} FROM {source.relation(OWN)}")  # noqa: S608  # quoted names only
+        target.create(cursor)
+        self._make_stamp(cursor, target, owner, found)
+        copy_tables(cursor, source, target, tables)
 
     def _prepared(self, tenant: TenantId) -> Statements:
         where = self._in(self.catalog, tenant)

@@ -11,6 +11,7 @@ import duckdb
 from partywall.backend import Insert, Write
 from partywall.errors import BackendError, ConstraintViolation, PartywallError
 from partywall.model import ID, Table
+from partywall_duckdb.gate import INTERRUPTED
 from partywall_duckdb.tables import TENANT
 
 __all__ = ["failure", "require_distinct_ids"]
@@ -24,7 +25,7 @@ def failure(error: duckdb.Error, tables: Iterable[Table]) -> PartywallError:
         return ConstraintViolation(_taken(str(error), list(tables)))
     _log.debug("a statement failed with %s", type(error).__name__)
     if isinstance(error, duckdb.InterruptException):
-        return BackendError("the statement was interrupted; nothing was written")
+        return BackendError(INTERRUPTED)
     return BackendError("the store could not carry out the statement; nothing was written")
 
 

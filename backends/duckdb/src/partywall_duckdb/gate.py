@@ -10,8 +10,9 @@ from typing import Final
 
 from partywall.errors import BackendError
 
-__all__ = ["PATIENCE", "Busy", "Gate"]
+__all__ = ["INTERRUPTED", "PATIENCE", "Busy", "Gate"]
 
+INTERRUPTED: Final = "the statement was interrupted; nothing was written"
 PATIENCE: Final = 30.0
 """Seconds that a statement waits for housekeeping to end, and a purge for transactions that are open."""
 
@@ -40,7 +41,10 @@ class Gate:
     def enter(self, *, writing: bool, patience: float, given_up: Callable[[], bool] = _never) -> None:
         """Go in, for a statement or a transaction. BackendError after ``patience`` seconds, or once given up."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._open(writing) or given_up(), patience) or given_up():
+            in_time = self._changed.wait_for(lambda: self._open(writing) or given_up(), patience)
+            if given_up():
+                raise BackendError(INTERRUPTED)
+            if not in_time:
                 raise BackendError("the store is busy with housekeeping; nothing was written, try again")
             self._inside[writing] += 1
 

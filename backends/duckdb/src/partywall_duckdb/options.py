@@ -59,8 +59,8 @@ class RowOptions(Options):
 class SchemaOptions(Options):
     """What an operator may choose for ``duckdb-schema``."""
 
-    schemas_per_shard: int = 250
-    """The most tenants in one file: a purge copies what the others of the file have."""
+    schemas_per_shard: int = 100
+    """The most tenants in one file: a purge stops the writes of the others and copies them, some 20 ms each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def partywall_backends() -> Iterable[BackendSpec]:
             open=_open_schemas,
             capabilities=_CAPABILITIES,
             enforced_by="adapter",
-            summary="a schema for each tenant, a few hundred in one DuckDB file",
+            summary="a schema for each tenant, a hundred of them in one DuckDB file",
         ),
         BackendSpec(
             name="duckdb-database",

@@ -1,4 +1,4 @@
-"""``duckdb-schema``: a schema for each tenant, up to a few hundred of them in one file."""
+"""``duckdb-schema``: a schema for each tenant, up to a hundred of them in one file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from partywall_duckdb.store import place_of
 
 __all__ = ["SchemaBackend"]
 
-_MOST_SHARDS: Final = 400
+_MOST_SHARDS: Final = 500
 """Files of one region. The instance learns their names when it starts, and opens no others afterwards."""
 _NAMES: Final = tuple(f"schemas-{number:03d}" for number in range(_MOST_SHARDS))
 _SHARD: Final = re.compile(r"schemas-[0-9]{3}")

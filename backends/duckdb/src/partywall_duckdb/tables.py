@@ -30,6 +30,7 @@ __all__ = [
     "fingerprint",
     "migrate",
     "stored",
+    "stored_by_schema",
     "version",
 ]
 
@@ -90,23 +91,28 @@ def version(tables: Mapping[Any, Table]) -> str:
 
 def stored(cursor: Cursor, where: Namespace) -> dict[str, Stored]:
     """The tables that a schema has. Reads DuckDB's own catalog: for opening and rewriting only."""
-    tables: dict[str, Stored] = {}
-    place = [where.catalog, where.schema]
-    for table, column, kind in run(cursor, _COLUMNS, place):
+    return _read(cursor, where.catalog, "schema_name = ?", where.schema).get(where.schema, {})
+
+
+def stored_by_schema(cursor: Cursor, catalog: str) -> dict[str, dict[str, Stored]]:
+    """The tables of every schema of the tenants, at the cost of asking for one."""
+    return _read(cursor, catalog, "schema_name <> ?", OWN)
+
+
+def _read(cursor: Cursor, catalog: str, test: str, value: str) -> dict[str, dict[str, Stored]]:
+    schemas: dict[str, dict[str, Stored]] = {}
+    wanted = f"WHERE database_name = ? AND {test}"
+    columns = f"SELECT schema_name, table_name, column_name, data_type FROM duckdb_columns() {wanted}"  # noqa: S608  # fixed texts
+    for schema, table, column, kind in run(cursor, f"{columns} ORDER BY table_name, column_index", [catalog, value]):
         if table != OWN:
-            columns = tables.setdefault(table, Stored({})).columns
+            found = schemas.setdefault(schema, {}).setdefault(table, Stored({}))
             if column != TENANT:
-                columns[column] = kind
-    for table, index in run(cursor, _INDEXES, place):
-        tables[table].keys.add(tuple(index.removeprefix(f"{table}(").removesuffix(")").split(",")))
-    return tables
-
-
-_COLUMNS: Final = (
-    "SELECT table_name, column_name, data_type FROM duckdb_columns() "
-    "WHERE database_name = ? AND schema_name = ? ORDER BY table_name, column_index"
-)
-_INDEXES: Final = "SELECT table_name, index_name FROM duckdb_indexes() WHERE database_name = ? AND schema_name = ?"
+                found.columns[column] = kind
+    indexes = f"SELECT schema_name, table_name, index_name FROM duckdb_indexes() {wanted}"  # noqa: S608  # fixed texts
+    for schema, table, index in run(cursor, indexes, [catalog, value]):
+        key = index.removeprefix(f"{table}(").removesuffix(")").split(",")
+        schemas[schema][table].keys.add(tuple(key))
+    return schemas
 
 
 def create_tables(cursor: Cursor, where: Namespace, tables: Mapping[str, Stored], *, keys: bool = True) -> None:
