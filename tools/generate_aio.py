@@ -1,6 +1,6 @@
-"""Writes src/partywall/aio.py: the awaitable twin of every room that can block, from the rooms' own signatures.
+"""Writes src/partywall/aio/: the awaitable twin of every room that can block, from the rooms' own signatures.
 
-Without arguments it writes the file; with ``--check`` it exits 1 when the file is not what it would write.
+Without arguments it writes the files; with ``--check`` it exits 1 when one is not what it would write.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -22,7 +23,7 @@ from partywall.isolation import Isolation, ScopedQuery
 from partywall.quotas import Quotas, Reservation, Usage
 from partywall.tenants import Tenants
 
-TARGET = Path(__file__).parent.parent / "src" / "partywall" / "aio.py"
+TARGET = Path(__file__).parent.parent / "src" / "partywall" / "aio"
 
 HEAD = '''"""The engine for async code: what can block, awaited, under the same names and arguments.
 
@@ -33,6 +34,19 @@ What is in memory (limiter, features, snapshot, tenant context) is called on the
 from __future__ import annotations
 
 '''
+
+PART = '''"""The awaitable twins of {sources}; written by tools/generate_aio.py."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from partywall.names import TenantId
+from partywall.workers import Entering, Workers
+'''
+"""Before the twins of one module: what their templates need is imported, what they don't is removed afterwards."""
 
 TRANSACTION = '''
     @asynccontextmanager
@@ -100,9 +114,10 @@ class AsyncEngine:
 
 @dataclass(frozen=True)
 class Twin:
-    """One class, the attribute of the engine that it is, and its methods that can block."""
+    """One class, the module of its twin, the attribute of the engine that it is, and its methods that can block."""
 
     source: type
+    module: str
     attribute: str
     methods: str
     extra: str = ""
@@ -116,17 +131,23 @@ class Twin:
 TWINS = (
     Twin(
         ScopedQuery,
+        "_rows",
         "",
         "select get page count aggregate insert insert_many update update_where delete delete_where upsert",
         TRANSACTION,
     ),
-    Twin(Tenants, "tenants", "create update_settings change_plan rename suspend resume delete restore purge purge_due"),
-    Twin(Quotas, "quotas", "check consume", RESERVE),
-    Twin(Reservation, "", "commit release extend", RESERVATION),
-    Twin(Usage, "usage", "increment totals reserved history verify"),
-    Twin(Isolation, "isolation", "validate_access placement pending_moves"),
-    Twin(Agents, "agents", "spawn stop stop_tenant"),
-    Twin(AuditLog, "audit", "records"),
+    Twin(
+        Tenants,
+        "_tenants",
+        "tenants",
+        "create update_settings change_plan rename suspend resume delete restore purge purge_due",
+    ),
+    Twin(Quotas, "_quotas", "quotas", "check consume", RESERVE),
+    Twin(Reservation, "_quotas", "", "commit release extend", RESERVATION),
+    Twin(Usage, "_quotas", "usage", "increment totals reserved history verify"),
+    Twin(Isolation, "_rows", "isolation", "validate_access placement pending_moves"),
+    Twin(Agents, "_tenants", "agents", "spawn stop stop_tenant"),
+    Twin(AuditLog, "_tenants", "audit", "records"),
 )
 
 
@@ -223,41 +244,55 @@ def _twin(twin: Twin, imports: Imports) -> str:
     )
 
 
-def generate() -> str:
-    """The module's source, formatted."""
+def _part(module: str) -> str:
     imports = Imports()
-    imports.add("partywall.workers", "Entering")
-    imports.add("partywall.workers", "Workers")
-    imports.add("functools", "partial")
-    imports.add("typing", "TYPE_CHECKING")
-    imports.add("collections.abc", "AsyncIterator")
-    imports.add("contextlib", "asynccontextmanager")
-    classes = "".join(_twin(twin, imports) for twin in TWINS)
+    twins = [twin for twin in TWINS if twin.module == module]
+    classes = "".join(_twin(twin, imports) for twin in twins)
+    sources = ", ".join(f"``{twin.source.__name__}``" for twin in twins)
+    return PART.format(sources=sources) + str(imports) + _public(twin.name for twin in twins) + classes
+
+
+def _package() -> str:
+    imports = "".join(f"from partywall.aio.{twin.module} import {twin.name}\n" for twin in TWINS)
+    imports += "from partywall.workers import Workers\nfrom typing import TYPE_CHECKING\n"
     rooms = "".join(
         f"        self.{twin.attribute} = {twin.name}(engine.{twin.attribute}, workers)\n"
         for twin in TWINS
         if twin.attribute
     )
     for_types = "\nif TYPE_CHECKING:\n    from partywall.engine import Engine\n"
-    names = sorted(["AsyncEngine", *(twin.name for twin in TWINS)])
-    public = f"\n__all__ = [{', '.join(repr(name) for name in names)}]\n"
-    return _formatted(HEAD + str(imports) + for_types + public + classes + ENGINE.format(rooms=rooms))
+    public = _public(["AsyncEngine", *(twin.name for twin in TWINS)])
+    return HEAD + imports + for_types + public + ENGINE.format(rooms=rooms)
 
 
-def _formatted(source: str) -> str:
-    for command in (["check", "--select", "I", "--fix", "--quiet"], ["format", "--quiet"]):
-        ruff = [sys.executable, "-m", "ruff", *command, "--stdin-filename", str(TARGET), "-"]
+def _public(names: Iterable[str]) -> str:
+    return f"\n__all__ = [{', '.join(repr(name) for name in sorted(names))}]\n"
+
+
+def generate() -> dict[Path, str]:
+    """The modules' sources, formatted."""
+    parts = {TARGET / f"{module}.py": _part(module) for module in sorted({twin.module for twin in TWINS})}
+    sources = {TARGET / "__init__.py": _package(), **parts}
+    return {path: _formatted(path, source) for path, source in sources.items()}
+
+
+def _formatted(path: Path, source: str) -> str:
+    for command in (["check", "--select", "I,F401", "--fix", "--quiet"], ["format", "--quiet"]):
+        ruff = [sys.executable, "-m", "ruff", *command, "--stdin-filename", str(path), "-"]
         source = subprocess.run(ruff, input=source, capture_output=True, text=True, check=True).stdout  # noqa: S603  # our own linter
     return source
 
 
 def main() -> int:
-    """Write the file, or with ``--check`` compare it."""
+    """Write the files, or with ``--check`` compare them."""
     wanted = generate()
     if "--check" not in sys.argv:
-        TARGET.write_text(wanted)
+        TARGET.mkdir(exist_ok=True)
+        for path, source in wanted.items():
+            path.write_text(source)
         return 0
-    if TARGET.read_text() == wanted:
+    found = {path: path.read_text() for path in TARGET.glob("*.py")}
+    if found == wanted:
         return 0
     print(f"{TARGET.name} is not what its sources say; run: make format")
     return 1
