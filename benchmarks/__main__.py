@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-ALL = ("limits", "wall", "imports")
+ALL = ("limits", "wall", "ledger", "imports")
 
 
 def main() -> int:
