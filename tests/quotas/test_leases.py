@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from partywall import Engine
 from partywall.clock import ManualClock
-from partywall.errors import QuotaExceeded, ReservationEnded
+from partywall.errors import QuotaExceeded, ReservationEnded, TenantNotFound
 from partywall.ledger import SqliteLedger
 from partywall.model import Reservations
 from partywall.names import TenantId
@@ -110,6 +112,29 @@ def test_l2_what_a_dead_engine_held_is_settled_by_the_next_one_at_once(
         dead.commit()
     own.commit()
     assert usage.verify() == []
+
+
+def test_an_engine_ends_leases_by_itself(engine: Engine, clock: ManualClock) -> None:
+    acme = engine.tenants.get_by_slug("acme")
+    engine.quotas.reserve(acme.id, tokens=8, lease=10)
+    clock.advance(10)
+    deadline = time.monotonic() + 20
+    while engine.usage.reserved(acme.id)["tokens"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_reservation_of_a_tenant_whose_file_is_gone_is_settled_all_the_same(
+    quotas: Quotas, ledger: SqliteLedger, tenants: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = quotas.reserve(ACME, tokens=8)
+
+    def gone(tenant_id: str) -> None:
+        raise TenantNotFound("no such tenant")
+
+    monkeypatch.setattr(tenants, "grants", gone)
+    held.commit(tokens=7)
+    assert ledger.read(lambda tx: tx.usage(ACME, "2026-11")) == {"tokens": 7}
 
 
 def test_settled_reservations_are_forgotten_with_the_keys_of_their_month(

@@ -8,7 +8,7 @@ from typing import Final
 
 from partywall.audit import AuditLog
 from partywall.clock import Clock, month_of
-from partywall.errors import TenantNotFound
+from partywall.errors import PartywallError
 from partywall.ledger import AuditRecord, Transaction, UsageEntry
 from partywall.model import QuotaLimits
 from partywall.names import TenantId
@@ -79,7 +79,8 @@ class Counting:
     def _limits(self, tenant_id: TenantId) -> QuotaLimits | None:
         try:
             return self._tenants.grants(tenant_id).quotas
-        except TenantNotFound:
+        except PartywallError:
+            # The tenant's file is gone, or the engine is closing: what was spent is counted all the same.
             return None
 
     def _tell(self, tx: Transaction, entry: UsageEntry, before: int, after: int, limit: int) -> None:
