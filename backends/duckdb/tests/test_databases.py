@@ -179,3 +179,22 @@ def test_locations_spread_over_folders_and_follow_from_the_id_alone() -> None:
     locations = {location_of(TenantId(f"ten_number{number}")) for number in range(1000)}
     assert len({location.partition("/")[0] for location in locations}) > 200
     assert all(location.count("/") == 2 for location in locations)
+
+
+def test_a_damaged_database_is_not_tried_again_at_every_call_and_a_call_finds_it_repaired(databases: Any) -> None:
+    backend = databases.open()
+    placement = databases.placed(backend, "ten_aaaa")
+    backend.close()
+    file = databases.file_of(placement)
+    good = file.read_bytes()
+    file.write_bytes(b"")
+    again = databases.open()
+    with pytest.raises(BackendError):
+        again.session(placement)
+    file.write_bytes(good)
+    databases.clock.advance(9)
+    with pytest.raises(BackendError, match="its operator was told"):
+        again.session(placement)
+    databases.clock.advance(2)
+    assert databases.note_ids(again.session(placement)) == []
+    assert again.health() == {}
