@@ -131,7 +131,7 @@ class DropsTheTenantWithTheConditions(HonestSession):
         return super().count(statement) if statement.where else len(self.store.rows(statement.table))
 
 
-@caught_by("test_b5_a_tenant_that_was_never_provisioned_has_no_stamp_and_no_session")
+@caught_by("test_b5_what_is_no_tenant_id_at_all_gets_no_session")
 class ServesNobodyInParticular(HonestBackend):
     def session(self, placement: Placement) -> Session:
         if placement.tenant_id and self.stamp(placement) != placement.tenant_id:

@@ -52,11 +52,17 @@ class Placing(Kit):
     def test_b5_a_tenant_that_was_never_provisioned_has_no_stamp_and_no_session(self, store: Store) -> None:
         place = store.placed(MINE)
         store.fill(MINE)
-        for nobody in ("ten_nobody", "", "%", "*", MINE[:-1], MINE.upper()):
-            forged = replace(place, tenant_id=TenantId(nobody))
-            assert store.backend.stamp(forged) != TenantId(nobody)
+        for nobody in (TenantId("ten_nobody"), TenantId(MINE[:-1]), TenantId(f"{MINE}0")):
+            forged = replace(place, tenant_id=nobody)
+            assert store.backend.stamp(forged) != nobody
             with pytest.raises(IsolationBreach):
                 store.at(forged)
+
+    def test_b5_what_is_no_tenant_id_at_all_gets_no_session(self, store: Store) -> None:
+        place = store.placed(MINE)
+        store.fill(MINE)
+        for nobody in ("", "%", "*", "ten_", MINE.upper(), f" {MINE}", f"{MINE}\n", "' OR 1=1 --"):
+            refusal(partial(opened_and_read, store, replace(place, tenant_id=TenantId(nobody))))
 
     def test_e10_a_place_of_another_tenant_is_refused_or_shows_none_of_its_rows(self, store: Store) -> None:
         for tenant, other in ((MINE, OTHERS[0]), (OTHERS[0], MINE)):
