@@ -216,6 +216,10 @@ class Backend(ABC):
     def maintain(self) -> None:  # noqa: B027  # optional: most stores keep themselves
         """Do housekeeping that is due, such as checkpoints; called every second or so, from one thread."""
 
+    def usable(self) -> bool:
+        """False once the store serves nobody any more until it is opened anew: the engine closes it and does so."""
+        return True
+
     def health(self) -> Mapping[str, str]:
         """What is wrong, by location; empty when all is well. Shown to operators, never to tenants."""
         return {}

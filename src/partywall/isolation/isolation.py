@@ -131,7 +131,7 @@ class Isolation:
         if Capability.DURABLE not in capabilities:
             # A store that forgets has forgotten the place too, if it was made before the last start.
             backend.provision(placement.tenant_id, placement.region)
-        return Scope(self._directory, placement, backend, capabilities)
+        return Scope(self._directory, placement, lambda: self._stores.backend(placement.backend), capabilities)
 
     def _place(self, tenant_id: TenantId) -> Placement:
         strategy = self._directory.grants(tenant_id).isolation

@@ -158,7 +158,11 @@ class Scope:
     """One tenant's placement, its open backend, and its work in progress."""
 
     def __init__(
-        self, directory: Directory, placement: Placement, backend: Backend, capabilities: frozenset[Capability]
+        self,
+        directory: Directory,
+        placement: Placement,
+        backend: Callable[[], Backend],
+        capabilities: frozenset[Capability],
     ) -> None:
         self._directory = directory
         self._backend = backend
@@ -233,7 +237,7 @@ class Scope:
 
     def _begin(self, *, writes: bool, transactional: bool) -> Unit:
         try:
-            session = self._backend.session(self.placement)
+            session = self._backend().session(self.placement)
         except PartywallError:
             raise
         except Exception as error:

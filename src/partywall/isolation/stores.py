@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from partywall.names import Region
 from partywall.registry import FoundBackend, Registry
 
 __all__ = ["Stores"]
+
+_log = logging.getLogger("partywall.stores")
 
 
 class Stores:
@@ -61,9 +64,12 @@ class Stores:
             raise BackendError(f"engine.yaml names no data folder for region '{region}'; add it under 'regions'")
 
     def maintain(self) -> None:
-        """Let every open backend keep itself."""
-        for backend in list(self._open.values()):
-            backend.maintain()
+        """Let every open backend keep itself; one that has become of no use is closed, and opened anew when needed."""
+        for name, backend in list(self._open.items()):
+            if backend.usable():
+                backend.maintain()
+            else:
+                self._discard(name, backend)
 
     def health(self) -> dict[str, Mapping[str, str]]:
         """What is wrong, by backend and location."""
@@ -81,6 +87,15 @@ class Stores:
                     errors.append(error)
         if errors:
             raise errors[0]
+
+    def _discard(self, name: str, backend: Backend) -> None:
+        with self._opening:
+            if self._open.pop(name, None) is backend:
+                try:
+                    backend.close()
+                except Exception as error:  # noqa: BLE001  # it is of no use any more, whatever it says
+                    _log.warning("%s was of no use any more, and closing it failed: %s", name, type(error).__name__)
+                self._report(name, "reopened", {})
 
     def _opened(self, found: FoundBackend) -> Backend:
         name = found.spec.name

@@ -82,9 +82,14 @@ class HubBackend(Backend):
         for shard in self._all():
             shard.maintain(self._checkpoint_above)
 
+    def usable(self) -> bool:
+        """False once DuckDB has given up the instance that all shards are attached to."""
+        return not self._hub.lost
+
     def health(self) -> Mapping[str, str]:
         """What is wrong, by shard."""
-        return {place: problem for shard in self._all() for place, problem in shard.health().items()}
+        lost = {} if self.usable() else {"instance": "DuckDB gave it up after an error of its own; it is opened anew"}
+        return lost | {place: problem for shard in self._all() for place, problem in shard.health().items()}
 
     def close(self) -> None:
         """Close sessions that were left open, checkpoint, let go of every file."""

@@ -51,7 +51,7 @@ class Database(Store):
     @property
     def usable(self) -> bool:
         """Whether the file is there and in order."""
-        return self._attached and self.problem is None
+        return self._attached and self.problem is None and not self.hub.lost
 
     def close(self, *, checkpoint: bool = True) -> None:
         """Let go of the file, and end the instance."""

@@ -35,6 +35,8 @@ class Hub:
             raise BackendError(f"DuckDB {duckdb.__version__} is installed; this backend is made for {_RELEASE}x")
         self._root = duckdb.connect(":memory:", config=_hardened(options))
         self._using_root = threading.Lock()
+        self.lost = False
+        """Whether DuckDB has given up the whole instance: it then refuses every statement until a new one is made."""
         self.statement = lru_cache(_STATEMENTS)(self._parsed)
         with contextlib.ExitStack() as undo:
             undo.callback(self._root.close)
@@ -62,6 +64,10 @@ class Hub:
     def checkpoint(self, alias: str) -> None:
         """Work the write-ahead log into the file."""
         self._once(f"CHECKPOINT {quote(alias)}")
+
+    def note(self, error: duckdb.Error) -> None:
+        """Look at an error of a statement: one that is DuckDB's own fault takes the instance with it."""
+        self.lost = self.lost or isinstance(error, (duckdb.InternalException, duckdb.FatalException))
 
     def close(self) -> None:
         """End the instance."""

@@ -63,6 +63,7 @@ class TenantSession(Session):
             self._store.require(self._tenant)
             run(self._cursor, "COMMIT")
         except duckdb.Error as error:
+            self._store.hub.note(error)
             raise failure(error, self._wrote.values()) from None
         else:
             self._left()
@@ -148,6 +149,7 @@ class TenantSession(Session):
         try:
             return run(self._cursor, self._store.hub.statement(rendered.text), rendered.parameters)
         except duckdb.Error as error:
+            self._store.hub.note(error)
             raise failure(error, [table]) from None
 
     def _left(self) -> None:
