@@ -15,6 +15,7 @@ def made(cls):
         errors.FeatureNotInPlan: {"feature": "sso", "plan": "free"},
         errors.RateLimited: {"action": "api_requests", "limit": 1, "retry_after": 0.2},
         errors.DataFolderInUse: {"pid": 4711},
+        errors.ReservationEnded: {"state": "committed"},
     }
     return cls("what happened", **extra.get(cls, {}))
 

@@ -48,7 +48,7 @@ class CancelToken:
             unit.cancel()
 
 
-class TurnTaken(BackendError):
+class TurnTaken(Exception):
     """Another writer of the tenant is at work; nothing was begun, and the call can be made again."""
 
 
