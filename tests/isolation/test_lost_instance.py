@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -26,12 +26,12 @@ def ruin(engine: Engine, tenant: Tenant) -> None:
 
 
 @pytest.fixture(params=["row_level", "schema_level", "database_level"])
-def engine(request: pytest.FixtureRequest, data_folder: object, open_engine: Callable[..., Engine]) -> Iterator[Engine]:
+def engine(request: pytest.FixtureRequest, data_folder: object, open_engine: Callable[..., Engine]) -> Engine:
     tenants = data_folder / "system" / "tenancy" / "tenants"  # type: ignore[operator]  # a Path
     for file in tenants.glob("*.yaml"):
         lines = [line for line in file.read_text().splitlines() if not line.startswith("isolation:")]
         file.write_text("\n".join([*lines, f"isolation: {request.param}", ""]))
-    yield open_engine()
+    return open_engine()
 
 
 def test_an_instance_that_duckdb_gave_up_comes_back_with_every_row(engine: Engine, acme: Tenant, beta: Tenant) -> None:
