@@ -79,3 +79,17 @@ def test_engine_yaml_decides_which_backend_is_chosen(
     assert chosen() == []
     path.write_text(text.replace("database_level: duckdb-database", "database_level: other-database"))
     assert chosen() == ["other-database"]
+
+
+def test_a_check_runs_the_kit_and_fails_with_a_backend_that_does_not_hold(
+    shell: Run, installed: Callable[[str, str], Path]
+) -> None:
+    checked = shell("plugins", "check", "vault-database", PYTHONPATH=str(installed("partywall-vault", GOOD)))
+    assert checked.code == 1  # its `open` is None
+    assert "partywall: vault-database claims durable" in checked.out
+
+
+def test_a_check_of_what_is_not_installed_says_what_is(shell: Run) -> None:
+    checked = shell("plugins", "check", "nowhere-row")
+    assert checked.code == 10
+    assert "duckdb-row" in checked.err

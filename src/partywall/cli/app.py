@@ -18,7 +18,7 @@ from partywall.cli.failures import failure_of, report
 from partywall.cli.output import Output, harmless
 from partywall.folder import DataFolder
 
-__all__ = ["Call", "command", "partywall", "run"]
+__all__ = ["Call", "command", "command_group", "partywall", "run"]
 
 _DATA_HELP: Final = "The data folder; default: $PARTYWALL_DATA, or orchestrator-data."
 
@@ -60,17 +60,25 @@ def command(group: click.Group, name: str | None = None) -> Callable[[Callable[.
 
     The function is given a ``Call`` and its own options, and may return an exit code.
     """
+    return lambda function: group.command(name)(_with_call(function))
 
-    def decorate(function: Callable[..., int | None]) -> click.Command:
-        def called(data: Path | None, as_json: bool, **options: Any) -> int | None:
-            root: Path = data or click.get_current_context().obj
-            return function(Call(DataFolder(root), Output(as_json=as_json)), **options)
 
-        with_data = _data_option(None)(update_wrapper(called, function))
-        with_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
-        return group.command(name)(with_json(with_data))
+def command_group(group: click.Group, name: str) -> Callable[[Callable[..., int | None]], click.Group]:
+    """Add a function as ``command`` does, under a name that may be followed by further commands."""
+    return lambda function: group.group(name, invoke_without_command=True)(_with_call(function))
 
-    return decorate
+
+def _with_call(function: Callable[..., int | None]) -> Callable[..., int | None]:
+    def called(data: Path | None, as_json: bool, **options: Any) -> int | None:
+        context = click.get_current_context()
+        if context.invoked_subcommand is not None:
+            return None
+        root: Path = data or context.obj
+        return function(Call(DataFolder(root), Output(as_json=as_json)), **options)
+
+    with_data: Callable[..., int | None] = _data_option(None)(update_wrapper(called, function))
+    with_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+    return with_json(with_data)
 
 
 def run(arguments: Sequence[str]) -> int:

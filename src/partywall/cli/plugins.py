@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from partywall.cli.app import Call, command, partywall
+from partywall.cli.app import Call, command, command_group, partywall
 from partywall.cli.output import harmless
 from partywall.cli.sight import Files
+from partywall.conformance import check
 from partywall.errors import ConfigError, PartywallError
 from partywall.model import EngineConfig, Strategy
 from partywall.registry import FoundBackend, Registry
@@ -18,7 +19,7 @@ from partywall.registry import FoundBackend, Registry
 __all__ = ["plugins"]
 
 
-@command(partywall)
+@command_group(partywall, "plugins")
 @click.option("--strict", is_flag=True, help="Exit with 1 if a plugin cannot be used.")
 def plugins(call: Call, strict: bool) -> int:
     """List the installed backends.
@@ -37,6 +38,20 @@ def plugins(call: Call, strict: bool) -> int:
         for problem in registry.problems:
             sys.stderr.write(f"error: {harmless(problem)}\n")
     return 1 if strict and registry.problems else 0
+
+
+@command(plugins, "check")
+@click.argument("name")
+@click.option("--long", is_flag=True, help="Make the random histories a million operations long.")
+def check_backend(call: Call, name: str, long: bool) -> int:
+    """Try to break the wall of the backend NAME.
+
+    Runs the conformance kit, which needs partywall[conformance], and prints its report. Exits with 1 if the
+    backend does not pass.
+    """
+    if call.output.as_json:
+        raise click.UsageError("the kit prints a report of its own; leave --json out")
+    return check(name, long=long)
 
 
 def _config(call: Call) -> EngineConfig:
