@@ -26,7 +26,7 @@ SAMPLE = Path(__file__).parent.parent / "orchestrator-data" / "system"
 STRATEGIES = ("row_level", "schema_level", "database_level")
 ROWS = 1_000
 ROUNDS = 300
-SCALES = {"row_level": (10, 1_000, 10_000), "schema_level": (10, 1_000, 10_000), "database_level": (10, 1_000)}
+SCALES = {"row_level": (10, 1_000, 10_000), "schema_level": (10, 1_000), "database_level": (10, 250)}
 TENANT = """id: {id}
 name: Tenant {number}
 slug: t{number}
