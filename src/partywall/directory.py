@@ -21,7 +21,7 @@ from partywall.ledger import Ledger, LifecycleRecord
 from partywall.model import Grants, Status, Tenant, TenantSpec
 from partywall.names import PlanName, TenantId, is_tenant_id
 
-__all__ = ["Directory", "DirectoryChange", "stricter"]
+__all__ = ["Directory", "DirectoryChange", "refusal_of", "stricter"]
 
 _log: Final = logging.getLogger("partywall.directory")
 
@@ -41,6 +41,19 @@ class DirectoryChange:
 def stricter(declared: Status, imposed: Status) -> Status:
     """The status in force: the stricter of what the file declares and what the engine imposed."""
     return max(declared, imposed, key=lambda status: status.strictness)
+
+
+def refusal_of(status: Status) -> PartywallError | None:
+    """The error for a tenant that is there with this status; None for one in service."""
+    match status:
+        case Status.SUSPENDED:
+            return TenantSuspended("the tenant is suspended; resume it to go on")
+        case Status.DELETED:
+            return TenantDeleted("the tenant is deleted; it can be restored until it is purged")
+        case Status.PENDING:
+            return TenantPending("the tenant is not in service yet")
+        case Status.ACTIVE:
+            return None
 
 
 class Directory:
@@ -165,15 +178,8 @@ class Directory:
         return BackendError("the engine is closed") if self._closed else TenantNotFound("no such tenant")
 
     def _refusal(self, tenant_id: object) -> PartywallError:
-        match self._status.get(TenantId(tenant_id)) if type(tenant_id) is str else None:
-            case Status.SUSPENDED:
-                return TenantSuspended("the tenant is suspended; resume it to go on")
-            case Status.DELETED:
-                return TenantDeleted("the tenant is deleted; it can be restored until it is purged")
-            case Status.PENDING:
-                return TenantPending("the tenant is not in service yet")
-            case _:
-                return self._absence()
+        status = self._status.get(TenantId(tenant_id)) if type(tenant_id) is str else None
+        return (None if status is None else refusal_of(status)) or self._absence()
 
     def _on_catalog(self, change: CatalogChange) -> None:
         with self._changing:

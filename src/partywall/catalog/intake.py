@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from partywall.catalog.reader import Folder, Read, Signature, Unreadable, Unstable
 from partywall.clock import Clock
 from partywall.errors import Problem
 
 __all__ = ["Gone", "Intake", "Reads"]
-
-RETRY_SECONDS: Final = 0.05
 
 
 class Gone:

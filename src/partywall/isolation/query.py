@@ -142,7 +142,7 @@ class ScopedQuery:
         if complete:
             self._write(
                 lambda session, execution: execution.insert(session, checked, complete),
-                several=self._execution.needs_transaction(checked),
+                several=lambda execution: execution.needs_transaction(checked),
             )
         return _decoded(checked, complete)
 
@@ -153,7 +153,7 @@ class ScopedQuery:
         wanted = self._guard.changes(self._tenant_id, checked, changes)
         return self._write(
             lambda session, execution: execution.update(session, checked, (known,), wanted),
-            several=self._execution.needs_transaction(checked),
+            several=lambda execution: execution.needs_transaction(checked),
         )
 
     def delete(self, table: str, row_id: str) -> int:
@@ -162,7 +162,7 @@ class ScopedQuery:
         known = parse_row_id(row_id)
         return self._write(
             lambda session, execution: execution.delete(session, checked, (known,)),
-            several=self._execution.needs_transaction(checked, deletes=True),
+            several=lambda execution: execution.needs_transaction(checked, deletes=True),
         )
 
     def update_where(self, table: str, where: Mapping[str, Any], changes: Mapping[str, Any]) -> int:
@@ -174,7 +174,7 @@ class ScopedQuery:
         def work(session: Session, execution: Execution) -> int:
             return execution.update(session, checked, execution.ids(session, checked, conditions), wanted)
 
-        return self._write(work, several=True)
+        return self._write(work, several=_always)
 
     def delete_where(self, table: str, where: Mapping[str, Any]) -> int:
         """Remove every row that matches; returns how many. ``{}`` matches every row of the tenant's."""
@@ -184,7 +184,7 @@ class ScopedQuery:
         def work(session: Session, execution: Execution) -> int:
             return execution.delete(session, checked, execution.ids(session, checked, conditions))
 
-        return self._write(work, several=True)
+        return self._write(work, several=_always)
 
     def upsert(self, table: str, data: Mapping[str, Any], *, key: str | Sequence[str] | None = None) -> Row:
         """Add the row, or change the one with the same key: ``id``, or a declared unique key.
@@ -196,7 +196,7 @@ class ScopedQuery:
         row = self._guard.new_row(self._tenant_id, checked, data)
         given = {name: row[name] for name in data if name in row}
         result = self._write(
-            lambda session, execution: execution.upsert(session, checked, row, given, columns), several=True
+            lambda session, execution: execution.upsert(session, checked, row, given, columns), several=_always
         )
         return _decoded(checked, [result])[0]
 
@@ -222,10 +222,6 @@ class ScopedQuery:
             raise QueryError("where says which rows; write {} to mean every row of the tenant's")
         return self._guard.where(self._tenant_id, table, where)
 
-    @property
-    def _execution(self) -> Execution:
-        return Execution(self._guard, self._scope())
-
     def _unit(self) -> Unit | None:
         for query, unit in reversed(_open.get()):
             if query is self:
@@ -233,22 +229,30 @@ class ScopedQuery:
         return None
 
     def _read(self, work: Callable[[Session, Execution], T]) -> T:
-        return self._run(work, writes=False, several=False)
+        return self._run(work, writes=False, several=_never)
 
-    def _write(self, work: Callable[[Session, Execution], T], *, several: bool) -> T:
+    def _write(self, work: Callable[[Session, Execution], T], *, several: Callable[[Execution], bool]) -> T:
         return self._run(work, writes=True, several=several)
 
-    def _run(self, work: Callable[[Session, Execution], T], *, writes: bool, several: bool) -> T:
+    def _run(self, work: Callable[[Session, Execution], T], *, writes: bool, several: Callable[[Execution], bool]) -> T:
         scope = self._scope()
         execution = Execution(self._guard, scope)
         unit = self._unit()
         if unit is not None:
             return unit.run(lambda session: work(session, execution))
-        with scope.unit(writes=writes, transactional=several, timeout=self._timeout) as unit:
+        with scope.unit(writes=writes, transactional=several(execution), timeout=self._timeout) as unit:
             return unit.run(lambda session: work(session, execution))
 
     def __repr__(self) -> str:
         return f"<ScopedQuery of {self._tenant_id}>"
+
+
+def _always(_execution: Execution) -> bool:
+    return True
+
+
+def _never(_execution: Execution) -> bool:
+    return False
 
 
 def _decoded(table: Table, rows: Iterable[Row]) -> list[Row]:

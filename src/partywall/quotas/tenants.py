@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from partywall.errors import TenantDeleted, TenantNotFound, TenantPending, TenantSuspended
+from partywall.directory import refusal_of
+from partywall.errors import TenantNotFound
 from partywall.ledger import Transaction
 from partywall.model import Grants, Status
 from partywall.names import TenantId
@@ -48,13 +49,7 @@ def require_in_service(tenants: Tenants, tx: Transaction, tenant_id: str) -> Ten
     """
     known = tenants.require_active(tenant_id)
     imposed = tx.lifecycle(known)
-    status = Status.ACTIVE if imposed is None else imposed.status
-    match status:
-        case Status.ACTIVE:
-            return known
-        case Status.PENDING:
-            raise TenantPending("the tenant is not in service yet")
-        case Status.SUSPENDED:
-            raise TenantSuspended("the tenant is suspended; resume it to go on")
-        case Status.DELETED:
-            raise TenantDeleted("the tenant is deleted; it can be restored until it is purged")
+    refusal = None if imposed is None else refusal_of(imposed.status)
+    if refusal is not None:
+        raise refusal
+    return known
