@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from partywall import BackendError, ConstraintViolation, Engine, QueryError, TenantSuspended, current_tenant
+from partywall.isolation import ScopedQuery
 from partywall.model import Tenant
 
 
@@ -22,6 +24,26 @@ def test_each_method_takes_what_its_twin_takes(engine: Engine) -> None:
         for name in names:
             original = getattr(sync, f"{name}_async", None) or getattr(sync, name)
             assert inspect.signature(getattr(twin, name)) == inspect.signature(original), (room, name)
+
+
+@contextmanager
+def transaction_held(query: ScopedQuery) -> Iterator[threading.Event]:
+    """A transaction that another thread keeps open until the event is set, or the block ends."""
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with query.transaction():
+            held.set()
+            assert release.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert held.wait(10)
+        yield release
+    finally:
+        release.set()
+        thread.join()
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
@@ -108,14 +130,6 @@ def test_a_cancelled_await_rolls_its_transaction_back_and_frees_the_writer(engin
 
 
 def test_a_cancelled_wait_for_the_writers_turn_leaves_no_lock_behind(engine: Engine, acme: Tenant) -> None:
-    holder = engine.query(acme.id)
-    held, release = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with holder.transaction():
-            held.set()
-            assert release.wait(20)
-
     async def work() -> None:
         query = await engine.aio.query(acme.id)
 
@@ -132,14 +146,8 @@ def test_a_cancelled_wait_for_the_writers_turn_leaves_no_lock_behind(engine: Eng
         await query.insert("projects", {"name": "after"})
         assert await query.count("projects") == 1
 
-    thread = threading.Thread(target=hold)
-    thread.start()
-    assert held.wait(10)
-    try:
+    with transaction_held(engine.query(acme.id)) as release:
         run(work)
-    finally:
-        release.set()
-        thread.join()
 
 
 def test_agents_run_on_the_callers_loop_and_stop_with_the_tenant(engine: Engine, acme: Tenant) -> None:
@@ -253,14 +261,7 @@ def test_a_closed_engine_says_so_to_those_who_await_too(engine: Engine, acme: Te
 def test_one_tenants_waiting_writers_keep_no_other_tenant_from_its_rows(
     engine: Engine, acme: Tenant, beta: Tenant
 ) -> None:
-    holder = engine.query(acme.id)
     engine.query(beta.id).insert("projects", {"name": "beta's"})
-    held, release = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with holder.transaction():
-            held.set()
-            assert release.wait(20)
 
     async def work() -> None:
         mine, theirs = await engine.aio.query(acme.id), await engine.aio.query(beta.id)
@@ -279,11 +280,5 @@ def test_one_tenants_waiting_writers_keep_no_other_tenant_from_its_rows(
         await asyncio.gather(*waiting)
         assert await mine.count("projects") == 80
 
-    thread = threading.Thread(target=hold)
-    thread.start()
-    assert held.wait(10)
-    try:
+    with transaction_held(engine.query(acme.id)) as release:
         run(work)
-    finally:
-        release.set()
-        thread.join()
