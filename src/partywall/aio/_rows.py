@@ -8,7 +8,8 @@ from typing import Any
 
 from partywall.aggregates import Measure
 from partywall.backend import Placement, Row
-from partywall.isolation.isolation import Isolation, PendingMove
+from partywall.isolation.isolation import Isolation
+from partywall.isolation.pending import PendingMove
 from partywall.isolation.query import Page, ScopedQuery
 from partywall.workers import Workers
 

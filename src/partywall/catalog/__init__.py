@@ -3,6 +3,20 @@
 from partywall.catalog.catalog import Catalog
 from partywall.catalog.checking import check
 from partywall.catalog.document import Document, load
+from partywall.catalog.health import Health
+from partywall.catalog.look import Look, edit_plan, look, reported
 from partywall.catalog.snapshot import CatalogChange, Snapshot
 
-__all__ = ["Catalog", "CatalogChange", "Document", "Snapshot", "check", "load"]
+__all__ = [
+    "Catalog",
+    "CatalogChange",
+    "Document",
+    "Health",
+    "Look",
+    "Snapshot",
+    "check",
+    "edit_plan",
+    "load",
+    "look",
+    "reported",
+]

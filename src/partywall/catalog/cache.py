@@ -15,6 +15,7 @@ __all__ = ["Cache", "Good"]
 _log = logging.getLogger("partywall.catalog")
 _FORMAT: Final = 1
 _SCHEMA: Final = "CREATE TABLE good (key TEXT PRIMARY KEY, digest TEXT NOT NULL, data TEXT NOT NULL) WITHOUT ROWID"
+_REPORT: Final = "CREATE TABLE IF NOT EXISTS report (one INTEGER PRIMARY KEY CHECK (one = 1), document TEXT NOT NULL)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Cache:
             connection.execute("DROP TABLE IF EXISTS good")
             connection.execute(_SCHEMA)
             connection.execute(f"PRAGMA user_version={_FORMAT}")
+        connection.execute(_REPORT)
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
@@ -93,6 +95,25 @@ class Cache:
                     connection.execute("DELETE FROM good WHERE key = ?", (key,))
                 else:
                     connection.execute("INSERT OR REPLACE INTO good VALUES (?, ?, ?)", (key, good.digest, good.data))
+
+    def report(self, document: str) -> None:
+        """Keep how the files are doing, in place of what was told before."""
+        self._guarded(lambda: self._report(document))
+
+    def _report(self, document: str) -> None:
+        if self._connection is not None:
+            self._connection.execute("INSERT OR REPLACE INTO report VALUES (1, ?)", (document,))
+
+    def reported(self) -> str | None:
+        """What was told last."""
+        found: list[str] = []
+        self._guarded(lambda: found.extend(self._reported()))
+        return found[0] if found else None
+
+    def _reported(self) -> Iterator[str]:
+        if self._connection is not None:
+            for (document,) in self._connection.execute("SELECT document FROM report"):
+                yield str(document)
 
     def scrub(self) -> None:
         """Write the file anew without the bytes of what was forgotten, and empty its log."""

@@ -14,6 +14,7 @@ from typing import Final
 from partywall.catalog.cache import Cache
 from partywall.catalog.changes import Changes, identify
 from partywall.catalog.document import Document
+from partywall.catalog.health import Reporter
 from partywall.catalog.reader import Folder, Read, Signature
 from partywall.catalog.reload import Reload
 from partywall.catalog.snapshot import CatalogChange, Snapshot
@@ -48,13 +49,14 @@ class Catalog:
         self._delivering = threading.Lock()
         self._teller: int | None = None
         self._folder = Folder(Path(root))
-        self._cache = Cache(self._folder.var / "catalog.sqlite")
+        self._cache = Cache(self._folder.cache)
         try:
             self._reload = Reload(self._folder, self._clock, self._cache, self._identify)
         except BaseException:
             self._cache.close()
             raise
         self._changes = Changes(self._reload)
+        self._reporter = Reporter(self._cache, self._clock)
         self.config: Final[EngineConfig] = self._reload.config
         """engine.yaml, as it was read at open."""
         self.tables: Final[Mapping[TableName, Table]] = MappingProxyType(self._reload.tables.tables)
@@ -213,6 +215,8 @@ class Catalog:
         self.notices = self._reload.notices
         if not self.problems:
             self.last_success = self._clock.now()
+        snapshot = self.snapshot
+        self._reporter.tell(snapshot.generation, snapshot.digest, self.last_success, self.problems, self.notices)
 
     def _deliver(self, *, patience: float = 0.0) -> None:
         """Tell the listeners; with patience, also wait until another thread has told what it is telling.

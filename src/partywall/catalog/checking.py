@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from partywall.catalog.changes import identity_line
-from partywall.catalog.document import Document
-from partywall.catalog.edits import with_first_line
-from partywall.catalog.reader import FIXED, Folder, Read, Unreadable, Unstable, digest_of
-from partywall.catalog.reload import Reload
+from partywall.catalog.look import look
+from partywall.catalog.reader import FIXED, Folder, Unreadable, Unstable
 from partywall.catalog.sources import load_document
-from partywall.clock import SystemClock
-from partywall.errors import ConfigError, InvalidArgument, Problem
+from partywall.errors import ConfigError, Problem
 from partywall.model import TenantSpec
 
 __all__ = ["check"]
@@ -22,10 +18,10 @@ def check(root: Path) -> list[Problem]:
 
     A tenant's file without an id is no problem here: the engine gives it one.
     """
-    folder = Folder(Path(root))
     try:
-        return list(Reload(folder, SystemClock(), None, _pretend).problems)
+        return list(look(root, last_good=False, give_ids=True).problems)
     except ConfigError as error:
+        folder = Folder(Path(root))
         return [*error.problems, *(problem for key in _tenants(folder) for problem in _alone(folder, key))]
 
 
@@ -42,11 +38,3 @@ def _alone(folder: Folder, key: str) -> list[Problem]:
         return load_document(folder, key, folder.read(key), TenantSpec).problems
     except (OSError, Unreadable, Unstable) as error:
         return [Problem(folder.label(key), 1, 1, str(error) or "the file is being written")]
-
-
-def _pretend(_key: str, document: Document, _read: Read, _had: str | None) -> Read | Problem:
-    try:
-        raw = with_first_line(document, identity_line(None)).encode()
-    except InvalidArgument:
-        return document.problem((), "the file has no id; give it one")
-    return Read(raw, digest_of(raw), (0, 0, 0, 0))

@@ -62,6 +62,7 @@ class Folder:
         self.tenancy = root / "system" / "tenancy"
         self.tenants = self.tenancy / "tenants"
         self.var = root / "var"
+        self.cache = self.var / "catalog.sqlite"
 
     def label(self, key: str) -> str:
         """The file's name in problems: its path in the data folder."""

@@ -20,7 +20,7 @@ from partywall.catalog.cache import Cache, Good
 from partywall.catalog.document import Document, Path, load
 from partywall.catalog.intake import Gone, Intake, Reads
 from partywall.catalog.reader import ENGINE, FIXED, PLANS, TABLES, Folder, Read, Signature, Unreadable, Unstable
-from partywall.catalog.snapshot import CatalogChange
+from partywall.catalog.snapshot import CatalogChange, Snapshot
 from partywall.catalog.sources import MODELS, Candidate, from_cache, load_document, load_tenant, undeclared
 from partywall.clock import Clock
 from partywall.errors import ConfigError, Problem
@@ -78,6 +78,8 @@ class Reload:
         self._refused: dict[str, list[Problem]] = {}
         self._notices: dict[str, list[Problem]] = {}
         self._opened: dict[str, BaseModel] = {}
+        self.before: Snapshot
+        """What was in force when the catalog was last open; without tenants on the first start."""
         self.opening: tuple[CatalogChange, ...] = ()
         """What the files changed while nothing was open; nothing on the first start, which knows no before."""
         known = {} if cache is None else cache.all()
@@ -140,6 +142,7 @@ class Reload:
             decision = self.assembly.decide(lasting)
             decision.blocked.clear()
             self.assembly.commit(decision, "file", step=0)
+            self.before = self.assembly.snapshot
             for key in sorted(set(self.assembly.keys) - found.keys()):
                 self.intake.missing[key] = float("-inf")
             edited, _ = self.absorb(reads, "file", known=lasting, step=0)

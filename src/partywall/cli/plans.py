@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from partywall.catalog.changes import Changes
+from partywall.catalog import edit_plan
 from partywall.catalog.document import load
 from partywall.cli.app import Call, command, partywall
 from partywall.cli.documents import limit_text, plan_document
@@ -82,8 +82,8 @@ def set_value(call: Call, name: str, path: str, value: str) -> None:
     written as in the file; an empty one removes what PATH names.
     """
     plan = parse_plan(name)
-    with look(call.folder) as sight:
-        Changes(sight.reload).edit_plan(plan, {path: _value(value)})
+    call.folder.require()
+    edit_plan(call.folder.root, plan, {path: _value(value)})
     if call.output.as_json:
         call.output.document({"plan": plan, "path": path, "value": _value(value)})
     else:

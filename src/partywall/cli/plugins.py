@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
+from partywall.catalog import look
 from partywall.cli.app import Call, command, command_group, partywall
 from partywall.cli.output import harmless
-from partywall.cli.sight import Files
 from partywall.conformance import check
 from partywall.errors import ConfigError, PartywallError
 from partywall.model import EngineConfig, Strategy
@@ -57,7 +57,7 @@ def check_backend(call: Call, name: str, long: bool) -> int:
 def _config(call: Call) -> EngineConfig:
     try:
         call.folder.require()
-        return Files(call.folder).config
+        return look(call.folder.root, last_good=False).config
     except ConfigError:
         # Which backends are installed can be told before there are any files, or while they are wrong.
         return EngineConfig()

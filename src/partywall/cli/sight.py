@@ -2,96 +2,57 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, cast
+from typing import TYPE_CHECKING, cast
 
-from partywall.backend import Placement
-from partywall.catalog import Catalog
-from partywall.catalog.cache import Cache, Good
-from partywall.catalog.document import Document
-from partywall.catalog.reader import Folder, Read
-from partywall.catalog.reload import Reload
-from partywall.catalog.snapshot import Snapshot
-from partywall.clock import SystemClock
+from partywall.catalog import Catalog, Look, Snapshot
+from partywall.catalog import look as look_at_files
 from partywall.directory import Directory
 from partywall.errors import Problem
 from partywall.folder import DataFolder
 from partywall.ledger import Ledger, open_ledger
-from partywall.model import EngineConfig, Strategy
-from partywall.names import Region, TenantId
 
-__all__ = ["Files", "PendingMove", "Sight", "look", "open_for_reading"]
+if TYPE_CHECKING:
+    from partywall.isolation import PendingMove
 
-_CACHE: Final = "catalog.sqlite"
-
-
-@dataclass(frozen=True, slots=True)
-class PendingMove:
-    """A tenant whose files wish for another place than the one where its data lives."""
-
-    tenant_id: TenantId
-    placement: Placement
-    wanted_strategy: Strategy
-    wanted_region: Region | None
+__all__ = ["Sight", "look", "open_for_reading"]
 
 
-class Files:
-    """One look at the files. A file that is wrong shows as its last good version, if there is one."""
+class Sight:
+    """One look at files and ledger together: what the engine has in force, or would have."""
 
-    def __init__(self, folder: DataFolder, cache: Cache | None = None) -> None:
-        self.root = folder.root
-        self.reload = Reload(Folder(folder.root), SystemClock(), cache, _without_id)
-
-    @property
-    def config(self) -> EngineConfig:
-        """engine.yaml."""
-        return self.reload.config
+    def __init__(self, files: Look, ledger: Ledger) -> None:
+        self.files = files
+        self.ledger = ledger
+        self.directory = Directory(cast("Catalog", _Still(files.snapshot)), ledger)
 
     @property
     def snapshot(self) -> Snapshot:
         """Plans and tenants."""
-        return self.reload.assembly.snapshot
+        return self.files.snapshot
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What is wrong."""
-        return self.reload.problems
-
-
-class Sight(Files):
-    """One look at files and ledger together: what the engine has in force, or would have."""
-
-    def __init__(self, folder: DataFolder, ledger: Ledger, cache: Cache | None) -> None:
-        super().__init__(folder, cache)
-        self.ledger = ledger
-        self.directory = Directory(cast("Catalog", _Still(self.snapshot)), ledger)
+        """What is wrong in the files."""
+        return self.files.problems
 
     def pending_moves(self) -> Iterator[PendingMove]:
         """The tenants whose plan or file wishes for another strategy or region than their data has."""
-        for placement in self.ledger.read(lambda tx: tx.placements()):
-            tenant_id = placement.tenant_id
-            if self.directory.status(tenant_id) is None:
-                continue
-            strategy = self.directory.grants(tenant_id).isolation
-            region = self.directory.spec(tenant_id).settings.data_residency
-            if (strategy, region) != (placement.strategy, placement.region):
-                yield PendingMove(tenant_id, placement, strategy, region)
+        from partywall.isolation import pending_moves  # noqa: PLC0415  # most commands do without the rooms of rows
+
+        return pending_moves(self.directory, self.ledger)
 
 
 @contextmanager
 def look(folder: DataFolder) -> Iterator[Sight]:
     """Look at the folder; ConfigError when its files were never usable, LedgerError."""
     folder.require()
-    with ExitStack() as opened:
-        ledger = opened.enter_context(open_for_reading(folder))
-        path = folder.var / _CACHE
-        cache = opened.enter_context(closing(_LastGood(path))) if path.exists() else None
-        yield Sight(folder, ledger, cache)
+    with open_for_reading(folder) as ledger:
+        yield Sight(look_at_files(folder.root), ledger)
 
 
 @contextmanager
@@ -105,19 +66,6 @@ def open_for_reading(folder: DataFolder) -> Iterator[Ledger]:
         yield opened.enter_context(closing(open_ledger(path, read_only=made)))
 
 
-class _LastGood(Cache):
-    """The engine's last good versions; what this process finds of its own is not remembered."""
-
-    def _open(self) -> None:
-        self._connection = sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, timeout=2, isolation_level=None)
-
-    def _rebuild(self) -> None:
-        self.close()
-
-    def store(self, changes: Mapping[str, Good | None]) -> None:
-        """Remember nothing."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Still:
     """Stands for the catalog where nothing is going to change."""
@@ -126,7 +74,3 @@ class _Still:
 
     def subscribe(self, listener: object) -> None:
         """Nobody will be told of anything."""
-
-
-def _without_id(_key: str, document: Document, _read: Read, _had: str | None) -> Read | Problem:
-    return document.problem((), "the file has no id yet; the engine gives it one when it is opened")

@@ -1,7 +1,8 @@
 """The wall: scoped queries, the guard that checks them, and where each tenant's data lives."""
 
 from partywall.isolation.cursors import Cursors
-from partywall.isolation.isolation import Isolation, PendingMove
+from partywall.isolation.isolation import Isolation
+from partywall.isolation.pending import PendingMove, pending_moves
 from partywall.isolation.query import Page, ScopedQuery
 from partywall.isolation.scope import CancelToken, TurnTaken, cancel_token, may_wait
 from partywall.isolation.statements import Guard
@@ -19,4 +20,5 @@ __all__ = [
     "TurnTaken",
     "cancel_token",
     "may_wait",
+    "pending_moves",
 ]

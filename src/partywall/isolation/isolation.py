@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 
 from partywall.audit import AuditLog
 from partywall.backend import Capability, Placement
@@ -11,6 +10,7 @@ from partywall.context import current_tenant
 from partywall.directory import Directory, DirectoryChange
 from partywall.errors import IsolationBreach, TenantRequired
 from partywall.isolation.cursors import Cursors
+from partywall.isolation.pending import PendingMove, pending_moves
 from partywall.isolation.query import ScopedQuery
 from partywall.isolation.scope import Scope
 from partywall.isolation.statements import Guard
@@ -19,20 +19,10 @@ from partywall.ledger import Ledger, Transaction
 from partywall.model import Status, Strategy
 from partywall.names import Region, TenantId
 
-__all__ = ["Isolation", "PendingMove"]
+__all__ = ["Isolation"]
 
 _WRITE_TIMEOUT = 10.0
 _SETTLE_TIMEOUT = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class PendingMove:
-    """A tenant whose files wish for another place than the one where its data lives."""
-
-    tenant_id: TenantId
-    placement: Placement
-    wanted_strategy: Strategy
-    wanted_region: Region | None
 
 
 class Isolation:
@@ -77,15 +67,7 @@ class Isolation:
 
     def pending_moves(self) -> list[PendingMove]:
         """The tenants whose plan or file wishes for another strategy or region than their data has."""
-        moves: list[PendingMove] = []
-        for placement in self._ledger.read(lambda tx: tx.placements()):
-            if self._directory.status(placement.tenant_id) is None:
-                continue
-            strategy = self._directory.grants(placement.tenant_id).isolation
-            region = self._directory.spec(placement.tenant_id).settings.data_residency
-            if (strategy, region) != (placement.strategy, placement.region):
-                moves.append(PendingMove(placement.tenant_id, placement, strategy, region))
-        return moves
+        return list(pending_moves(self._directory, self._ledger))
 
     def check_placeable(self, strategy: Strategy, region: Region | None) -> None:
         """Raise what provisioning would: BackendNotFound, ConfigError, or BackendError for the region."""

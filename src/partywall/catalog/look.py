@@ -1,0 +1,108 @@
+"""A look at the files that owns and writes nothing: for commands beside a running engine, and without one."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import MappingProxyType
+
+from partywall.catalog.cache import Cache, Good
+from partywall.catalog.changes import Changes, identity_line
+from partywall.catalog.document import Document
+from partywall.catalog.edits import with_first_line
+from partywall.catalog.health import Health, health_of
+from partywall.catalog.reader import Folder, Read, digest_of
+from partywall.catalog.reload import Reload
+from partywall.catalog.snapshot import Snapshot
+from partywall.clock import SystemClock
+from partywall.errors import InvalidArgument, Problem
+from partywall.model import EngineConfig, Table
+from partywall.names import PlanName, TableName
+
+__all__ = ["Look", "edit_plan", "look", "reported"]
+
+
+class Look:
+    """What a catalog would have in force if one opened the folder at this moment."""
+
+    def __init__(self, reload: Reload) -> None:
+        self.config: EngineConfig = reload.config
+        """engine.yaml."""
+        self.tables: Mapping[TableName, Table] = MappingProxyType(reload.tables.tables)
+        """tables.yaml."""
+        self.snapshot: Snapshot = reload.assembly.snapshot
+        """Plans and tenants. A file that is wrong shows as its last good version, if there is one."""
+        self.before: Snapshot = reload.before
+        """The last good versions alone, as a catalog had them in force; without tenants if none ever was open."""
+        self.problems: tuple[Problem, ...] = reload.problems
+        """What is wrong in the files."""
+
+
+def look(root: Path, *, last_good: bool = True, give_ids: bool = False) -> Look:
+    """Look at the files of a data folder; writes nothing, whatever they hold.
+
+    ``last_good=False`` takes the files alone. A tenant's file without an id is a problem, because only an engine
+    writes one back; with ``give_ids`` it is taken as if it had been given one. Raises ConfigError when plans.yaml,
+    tables.yaml or engine.yaml is wrong and there is no good version of it.
+    """
+    identify = _given if give_ids else _without
+    with _last_good(Path(root)) if last_good else _nothing() as cache:
+        return Look(Reload(Folder(Path(root)), SystemClock(), cache, identify))
+
+
+def reported(root: Path) -> Health | None:
+    """How the files are doing, as the last catalog that was open on the folder told; None before the first."""
+    with _last_good(Path(root)) as cache:
+        return None if cache is None else health_of(cache)
+
+
+def edit_plan(root: Path, plan: PlanName, changes: Mapping[str, object]) -> None:
+    """Change lines of plans.yaml as an editor would: whoever has the folder open reads the change as an edit.
+
+    InvalidArgument, TenantConflict or ConfigError, as ``Catalog.edit_plan``.
+    """
+    with _last_good(Path(root)) as cache:
+        reload = Reload(Folder(Path(root)), SystemClock(), cache, _without)
+        Changes(reload).edit_plan(plan, changes)
+
+
+class _LastGood(Cache):
+    """The last good versions as another process keeps them; what is found here is not remembered."""
+
+    def _open(self) -> None:
+        self._connection = sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, timeout=2, isolation_level=None)
+
+    def _rebuild(self) -> None:
+        self.close()
+
+    def store(self, changes: Mapping[str, Good | None]) -> None:
+        """Remember nothing."""
+
+
+@contextmanager
+def _last_good(root: Path) -> Iterator[Cache | None]:
+    path = Folder(root.absolute()).cache
+    if not path.exists():
+        yield None
+        return
+    with closing(_LastGood(path)) as cache:
+        yield cache
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield None
+
+
+def _without(_key: str, document: Document, _read: Read, _had: str | None) -> Read | Problem:
+    return document.problem((), "the file has no id yet; the engine gives it one when it is opened")
+
+
+def _given(_key: str, document: Document, _read: Read, had: str | None) -> Read | Problem:
+    try:
+        raw = with_first_line(document, identity_line(had)).encode()
+    except InvalidArgument:
+        return document.problem((), "the file has no id; give it one")
+    return Read(raw, digest_of(raw), (0, 0, 0, 0))
