@@ -57,11 +57,13 @@ check: $(VENV)/.test $(VENV)/.check  ## Lint, format, strict types, architecture
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python tools/generate_aio.py --check
+	$(BIN)/python tools/generate_schemas.py --check
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
 format: $(VENV)/.check  ## Format the code and write the generated source again.
 	$(BIN)/ruff check --fix
 	$(BIN)/python tools/generate_aio.py
+	$(BIN)/python tools/generate_schemas.py
 	$(BIN)/ruff format
 
 bench: $(VENV)/.bench  ## Benchmarks, peers side by side in one run.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Callable, Iterable
 from typing import Final, NewType
 
 from partywall.errors import InvalidArgument
@@ -33,6 +34,7 @@ __all__ = [
     "parse_slug",
     "parse_table",
     "parse_tenant_id",
+    "pattern_of",
 ]
 
 TenantId = NewType("TenantId", str)
@@ -167,6 +169,28 @@ def parse_row_id(text: object) -> RowId:
     if not isinstance(text, str) or _ROW_ID.fullmatch(text) is None:
         raise InvalidArgument(f"row id {_shown(text)} is not legal: 1 to 128 printable ASCII characters, no spaces")
     return RowId(str.__str__(text))
+
+
+def pattern_of(parse: Callable[[object], str]) -> str:
+    """The anchored regular expression of what a ``parse_*`` function of this module accepts, for JSON Schemas."""
+    pattern, refused = _FORMS[parse]
+    ahead = f"(?!{'|'.join(refused)})" if refused else ""
+    return f"^{ahead}{pattern.pattern}$"
+
+
+def _words(words: Iterable[str]) -> str:
+    return f"(?:{'|'.join(sorted(words))})$"
+
+
+_FORMS: Final[dict[Callable[[object], str], tuple[re.Pattern[str], tuple[str, ...]]]] = {
+    parse_tenant_id: (_TENANT_ID, ()),
+    parse_slug: (_SLUG, ("ten-", "xn--", "..--", _words(_RESERVED_SLUGS))),
+    parse_plan: (_IDENTIFIER, ()),
+    parse_table: (_IDENTIFIER, ("pg_", "sqlite_", "duckdb_", _words(_RESERVED_TABLES))),
+    parse_column: (_IDENTIFIER, (_words(_RESERVED_COLUMNS),)),
+    parse_action: (_LABEL, ()),
+    parse_region: (_IDENTIFIER, ()),
+}
 
 
 def _random(length: int) -> str:

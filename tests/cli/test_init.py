@@ -39,6 +39,10 @@ def test_init_names_every_file_that_it_wrote(here: Callable[..., Any], root: Pat
         ".gitignore",
         "system/tenancy/engine.yaml",
         "system/tenancy/plans.yaml",
+        "system/tenancy/schema/engine.json",
+        "system/tenancy/schema/plans.json",
+        "system/tenancy/schema/tables.json",
+        "system/tenancy/schema/tenant.json",
         "system/tenancy/tables.yaml",
         "system/tenancy/tenants/acme.yaml",
     }
@@ -62,7 +66,7 @@ def test_two_folders_never_share_a_tenants_id(here: Callable[..., Any], tmp_path
 
 def test_init_overwrites_nothing_and_says_which_file_is_there(here: Callable[..., Any], folder: DataFolder) -> None:
     mine = folder.tenancy / "tenants" / "acme.yaml"
-    for path in folder.tenancy.rglob("*.yaml"):
+    for path in folder.tenancy.rglob("*.*"):
         if path != mine:
             path.unlink()
     mine.write_text("mine")
@@ -70,7 +74,7 @@ def test_init_overwrites_nothing_and_says_which_file_is_there(here: Callable[...
     assert refused.code == 78
     assert refused.err == f"error: {mine} is there already; nothing was written\n"
     assert mine.read_text() == "mine"
-    assert list(folder.tenancy.rglob("*.yaml")) == [mine]
+    assert list(folder.tenancy.rglob("*.*")) == [mine]
 
 
 def test_init_leaves_a_gitignore_as_it_is(here: Callable[..., Any], root: Path) -> None:

@@ -24,8 +24,8 @@ def test_every_problem_is_a_line_with_its_place_and_the_code_is_one(here: Run, f
     assert (found.code, found.err) == (1, "")
     lines = found.out.splitlines()
     assert [line.split(": ")[0] for line in lines] == [
-        "system/tenancy/plans.yaml:9:17",
-        "system/tenancy/tenants/acme.yaml:7:9",
+        "system/tenancy/plans.yaml:10:17",
+        "system/tenancy/tenants/acme.yaml:8:9",
     ]
     assert "expected one of active, pending, suspended, deleted" in lines[1]
 
@@ -38,7 +38,7 @@ def test_problems_as_json_have_file_line_column_message_and_path(here: Run, fold
     assert found.document["ok"] is False
     assert (problem["file"], problem["line"], problem["column"], problem["path"]) == (
         "system/tenancy/tenants/acme.yaml",
-        7,
+        8,
         9,
         "status",
     )
@@ -64,7 +64,7 @@ def test_a_tenant_that_no_installed_backend_can_hold_is_a_problem_that_says_what
 ) -> None:
     replaced(folder.tenancy / "tenants" / "acme.yaml", "type: starter", "type: starter\nisolation: database_level")
     (line,) = here("validate").out.splitlines()
-    assert line.startswith("system/tenancy/tenants/acme.yaml:7:12: no installed backend offers database_level")
+    assert line.startswith("system/tenancy/tenants/acme.yaml:8:12: no installed backend offers database_level")
     assert "partywall-duckdb" in line
 
 
@@ -72,13 +72,13 @@ def test_a_tenant_that_no_installed_backend_can_hold_is_a_problem_that_says_what
 def test_a_strategy_that_comes_from_the_plan_is_blamed_on_the_tenants_type(here: Run, folder: DataFolder) -> None:
     replaced(folder.tenancy / "plans.yaml", "    retentionDays: 30", "    isolation: database_level")
     (line,) = here("validate").out.splitlines()
-    assert line.startswith("system/tenancy/tenants/acme.yaml:6:7: no installed backend offers database_level")
+    assert line.startswith("system/tenancy/tenants/acme.yaml:7:7: no installed backend offers database_level")
 
 
 def test_a_backend_that_is_not_installed_is_a_problem_of_engine_yaml(here: Run, folder: DataFolder) -> None:
     replaced(folder.tenancy / "engine.yaml", "row_level: duckdb-row", "row_level: nowhere-row")
     (line,) = here("validate").out.splitlines()
-    assert line.startswith("system/tenancy/engine.yaml:10:14: backend 'nowhere-row' is not installed")
+    assert line.startswith("system/tenancy/engine.yaml:11:14: backend 'nowhere-row' is not installed")
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])

@@ -22,6 +22,7 @@ from partywall.names import PlanName, new_tenant_id
 __all__ = ["Changes", "identify", "identity_line"]
 
 _BOM: Final = b"\xef\xbb\xbf"
+_MODELINE: Final = "# yaml-language-server: $schema=../schema/tenant.json\n"
 _TRIES: Final = 50
 _PAUSE_SECONDS: Final = 0.02
 _NEVER_READ: Final = (0, 0, 0, 0)
@@ -63,7 +64,7 @@ class Changes:
         data = plain_of(spec)
         if not isinstance(data, dict):
             raise InvalidArgument("a tenant's file is a mapping")
-        raw = rendered({"id": str(spec.id), **data}).encode()
+        raw = (self._modeline() + rendered({"id": str(spec.id), **data})).encode()
         loaded = load("new", raw)
         if loaded.problems or loaded.data != {"id": str(spec.id), **data}:
             raise InvalidArgument("the tenant cannot be written as a file: some text in it is not accepted there")
@@ -75,6 +76,10 @@ class Changes:
         self._check(key, raw)
         name = create(self._folder.tenants, spec.slug, raw)
         return self._publish(f"tenants/{name}", raw)
+
+    def _modeline(self) -> str:
+        """What tells editors the schema, where there is one to tell of."""
+        return _MODELINE if self._folder.path("schema/tenant.json").exists() else ""
 
     def edit_tenant(self, tenant_id: str, changes: Mapping[str, object]) -> list[CatalogChange]:
         """Change a tenant's file."""

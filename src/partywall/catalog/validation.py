@@ -113,5 +113,7 @@ def _parts(root: dict[str, Any], place: dict[str, Any]) -> Iterator[dict[str, An
 
 def _step(part: dict[str, Any], step: str | int) -> list[dict[str, Any]]:
     found = part.get("items") if isinstance(step, int) else part.get("properties", {}).get(step)
-    found = found or (None if isinstance(step, int) else part.get("additionalProperties"))
-    return [found] if isinstance(found, dict) else []
+    if found is not None or isinstance(step, int):
+        return [found] if found else []
+    others = [part.get("additionalProperties"), *part.get("patternProperties", {}).values()]
+    return [other for other in others if isinstance(other, dict)]

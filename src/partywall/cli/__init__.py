@@ -1,6 +1,16 @@
 """The command line: what operators do from a terminal, beside a running engine or without one."""
 
-from partywall.cli import audit, init, plans, plugins, status, tenants, usage, validate  # noqa: F401  # each adds its own
+from partywall.cli import (  # noqa: F401  # each adds its own
+    audit,
+    init,
+    plans,
+    plugins,
+    schema,
+    status,
+    tenants,
+    usage,
+    validate,
+)
 from partywall.cli.app import run
 
 __all__ = ["run"]

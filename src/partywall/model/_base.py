@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-__all__ = ["FileModel", "Moment", "snake_config"]
+from partywall.names import pattern_of
+
+__all__ = ["FileModel", "Moment", "named", "snake_config"]
 
 
 class FileModel(BaseModel):
@@ -19,6 +22,12 @@ class FileModel(BaseModel):
 
 snake_config = ConfigDict(frozen=True, extra="forbid", strict=True, alias_generator=None)
 """For the files whose keys are snake_case: engine.yaml and tables.yaml."""
+
+
+def named(parse: Callable[[object], str], *, but: str = "") -> WithJsonSchema:
+    """How a schema tells editors which names a ``parse_*`` function accepts, but for one."""
+    pattern = pattern_of(parse)
+    return WithJsonSchema({"type": "string", "pattern": f"^(?!{but}$){pattern[1:]}" if but else pattern})
 
 
 def _moment(value: Any) -> datetime:
@@ -36,6 +45,6 @@ Moment = Annotated[
     datetime,
     BeforeValidator(_moment),
     PlainSerializer(lambda moment: moment.isoformat().replace("+00:00", "Z"), return_type=str),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9].*[0-9](?:[Zz]|[+-][0-9]{2}:?[0-9]{2})$"}),
 ]
 """A moment in UTC; in a file a quoted RFC 3339 text with a time zone."""

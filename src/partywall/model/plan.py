@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -11,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from partywall.model._base import FileModel
+from partywall.model._base import FileModel, named
 from partywall.names import Action, PlanName, parse_action, parse_plan
 
 __all__ = [
@@ -75,13 +76,19 @@ def _price(value: Any) -> int | float | Literal["custom"]:
     return value  # type: ignore[no-any-return]  # narrowed to int or float by the check above
 
 
-def _word_or_number(word: str) -> WithJsonSchema:
-    return WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"const": word}]})
+def _number_or(word: str, kind: str = "number", **more: float) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [{"type": kind, "minimum": 0, **more}, {"const": word}]})
 
 
-Count = Annotated[int | Literal["unlimited"], BeforeValidator(_count), _word_or_number("unlimited")]
-Gigabytes = Annotated[int | float | Literal["unlimited"], BeforeValidator(_gigabytes), _word_or_number("unlimited")]
-Price = Annotated[int | float | Literal["custom"], BeforeValidator(_price), _word_or_number("custom")]
+Count = Annotated[
+    int | Literal["unlimited"], BeforeValidator(_count), _number_or("unlimited", "integer", maximum=2**53)
+]
+Gigabytes = Annotated[
+    int | float | Literal["unlimited"],
+    BeforeValidator(_gigabytes),
+    _number_or("unlimited", maximum=2**53 / GIGABYTE),
+]
+Price = Annotated[int | float | Literal["custom"], BeforeValidator(_price), _number_or("custom")]
 
 
 def _strategy(value: Any) -> Strategy:
@@ -95,13 +102,18 @@ StrategyField = Annotated[Strategy, BeforeValidator(_strategy)]
 
 
 class Quotas(FileModel):
-    """The quotas of a plan, or a tenant's overrides of them; None means that the plan's stands."""
+    """The quotas of a plan, or a tenant's overrides of them: of what is not said, the plan's stands."""
 
     max_users: Count | None = None
+    """The most users, or ``unlimited``."""
     max_projects: Count | None = None
+    """The most projects, or ``unlimited``."""
     max_tokens_per_month: Count | None = None
+    """The most tokens in one month of UTC, or ``unlimited``."""
     max_storage_gb: Annotated[Gigabytes | None, Field(alias="maxStorageGB")] = None
+    """The most storage in gigabytes of 10^9 bytes, such as 0.5, or ``unlimited``."""
     max_concurrent_agents: Count | None = None
+    """The most agents that run at the same time, or ``unlimited``."""
 
 
 class PlanQuotas(Quotas):
@@ -152,36 +164,61 @@ class RateLimit(FileModel):
     """At most ``max_requests`` in any window of ``window_ms`` milliseconds."""
 
     max_requests: Annotated[int, Field(ge=0, le=10_000_000)]
+    """The most calls in one window; 0 admits none."""
     window_ms: Annotated[int, Field(ge=1, le=31 * 86_400_000)]
+    """The length of the window in milliseconds; 60000 is a minute."""
     algorithm: Annotated[Algorithm, BeforeValidator(_algorithm)] = Algorithm.SLIDING_WINDOW
+    """How calls are counted: in a window that slides, or in one that starts anew at fixed times."""
     per: Literal["tenant", "user"] = "tenant"
     """Whether all users of a tenant share the window, or each has one."""
 
 
-RateLimits = dict[Annotated[Action, AfterValidator(parse_action)], RateLimit]
-Feature = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+_FEATURE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+
+def _feature(value: str) -> str:
+    if _FEATURE.fullmatch(value) is None:
+        raise ValueError("expected the name of a feature: a letter, then up to 63 of a-z, 0-9 and _")
+    return value
+
+
+RateLimits = dict[Annotated[Action, AfterValidator(parse_action), named(parse_action)], RateLimit]
+Feature = Annotated[
+    str, AfterValidator(_feature), WithJsonSchema({"type": "string", "pattern": f"^{_FEATURE.pattern}$"})
+]
 
 
 class Plan(FileModel):
     """What tenants of one type are granted."""
 
     name: Annotated[str, Field(min_length=1, max_length=100)]
+    """What people call the plan."""
     price: Price
+    """The price, for those who show it, or ``custom``."""
     quotas: PlanQuotas
+    """The most that a tenant may have; every quota is named."""
     features: tuple[Feature, ...]
+    """What is granted by name; ``all`` grants every feature."""
     rate_limits: Annotated[RateLimits, Field(alias="rate_limits")]
+    """Limits of calls by action; ``default`` serves the actions that are not named."""
     isolation: StrategyField = Strategy.ROW
+    """How a new tenant's rows are kept apart. Data that is there already stays where it is until it is moved."""
     retention_days: Annotated[int, Field(ge=0, le=3650)] = 30
     """Days between a tenant's deletion and the purge of its data."""
     soft_quotas: tuple[SoftQuota, ...] = ()
     """Quotas that refuse nothing: what exceeds them is reported."""
     reservations: Reservations = _AS_USUAL
+    """What becomes of reservations that do not end as they were meant to."""
+
+
+PlanKey = Annotated[PlanName, AfterValidator(parse_plan), named(parse_plan)]
 
 
 class PlansFile(FileModel):
     """The document ``plans.yaml``."""
 
-    plans: Annotated[dict[Annotated[PlanName, AfterValidator(parse_plan)], Plan], Field(min_length=1)]
+    plans: Annotated[dict[PlanKey, Plan], Field(min_length=1)]
+    """The plans by name; a tenant's ``type`` is one of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, JsonValue, WithJsonSchema
 
-from partywall.model._base import snake_config
+from partywall.model._base import named, snake_config
 from partywall.model.plan import StrategyField
 from partywall.model.tenant import Domain
 from partywall.names import Region, parse_region
@@ -15,12 +16,27 @@ from partywall.names import Region, parse_region
 __all__ = ["BackendChoice", "EngineConfig", "ReloadConfig"]
 
 
+_BACKEND: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
+
+
+def _backend(value: str) -> str:
+    if _BACKEND.fullmatch(value) is None:
+        raise ValueError("expected the name of a backend: a letter, then up to 63 of a-z, 0-9 and hyphens")
+    return value
+
+
+BackendName = Annotated[
+    str, AfterValidator(_backend), WithJsonSchema({"type": "string", "pattern": f"^{_BACKEND.pattern}$"})
+]
+
+
 class BackendChoice(BaseModel):
     """The backend that serves one isolation strategy, and its options."""
 
     model_config = snake_config
 
-    backend: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=64)]
+    backend: BackendName
+    """Its name, as ``partywall plugins`` lists it."""
     ephemeral: bool = False
     """Must be true for a backend that does not keep rows across a restart; false refuses it."""
     options: Mapping[str, JsonValue] = {}
@@ -29,6 +45,9 @@ class BackendChoice(BaseModel):
 
 def _choice(value: Any) -> Any:
     return {"backend": value} if isinstance(value, str) else value
+
+
+Chosen = Annotated[BackendChoice, BeforeValidator(_choice, json_schema_input_type=BackendName | BackendChoice)]
 
 
 class ReloadConfig(BaseModel):
@@ -48,13 +67,14 @@ class EngineConfig(BaseModel):
     model_config = snake_config
 
     base_domain: Domain | None = None
-    """Hosts ``<slug>.<base_domain>`` name a tenant; None means that no host does."""
-    backends: Mapping[StrategyField, Annotated[BackendChoice, BeforeValidator(_choice)]] = {}
+    """Hosts ``<slug>.<base_domain>`` name a tenant; without it no host does."""
+    backends: Mapping[StrategyField, Chosen] = {}
     """Which backend serves a strategy; a strategy that is not named is served by the one backend that offers it."""
-    regions: Mapping[Annotated[Region, AfterValidator(parse_region)], str] = {}
+    regions: Mapping[Annotated[Region, AfterValidator(parse_region), named(parse_region)], str] = {}
     """The data folder of each region; relative paths start in ``var/`` of the data folder."""
     durability: Literal["commit", "interval"] = "commit"
     """``commit`` acknowledges what is on disk; ``interval`` may lose the last moments when the machine fails."""
     max_rows: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
     """The most rows that one read of one tenant returns; more are read in pages."""
     reload: ReloadConfig = ReloadConfig()
+    """How edits of files are noticed."""

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from partywall.errors import QueryError
-from partywall.model._base import snake_config
+from partywall.model._base import named, snake_config
 from partywall.model.values import ColumnType, encode
 from partywall.names import ColumnName, TableName, parse_column, parse_table
 
@@ -33,7 +33,8 @@ def _type(value: Any) -> ColumnType:
         raise ValueError(f"expected one of {', '.join(ColumnType)}") from None
 
 
-Named = Annotated[ColumnName, AfterValidator(parse_column)]
+Named = Annotated[ColumnName, AfterValidator(parse_column), named(parse_column, but=ID)]
+Target = Annotated[TableName, AfterValidator(parse_table), named(parse_table)]
 
 
 class Column(BaseModel):
@@ -42,13 +43,14 @@ class Column(BaseModel):
     model_config = snake_config
 
     type: Annotated[ColumnType, BeforeValidator(_type)]
+    """What the column holds."""
     required: bool = False
     """Whether every row must have a value."""
     default: JsonValue = None
     """What a row gets that names no value: ``now`` on a timestamp is the moment of the insert; other moments and
     dates are ISO texts, bytes are a text's UTF-8.
     """
-    references: Annotated[TableName, AfterValidator(parse_table)] | None = None
+    references: Target | None = None
     """The table, of the same tenant, whose row with this id must exist; it cannot be deleted meanwhile."""
 
     @model_validator(mode="after")
@@ -87,7 +89,8 @@ class Table(BaseModel):
 
     model_config = snake_config
 
-    columns: Annotated[dict[Named, Column], BeforeValidator(_with_id), Field(min_length=1)]
+    columns: Annotated[dict[Named, Column], Field(min_length=1), BeforeValidator(_with_id)]
+    """The columns by name, without ``id``."""
     unique: tuple[tuple[Named, ...], ...] = ()
     """Keys beside ``id``, each unique within the tenant; rows with a missing value never collide."""
 
@@ -126,7 +129,8 @@ class TablesFile(BaseModel):
 
     model_config = snake_config
 
-    tables: Annotated[dict[Annotated[TableName, AfterValidator(parse_table)], Table], Field(min_length=1)]
+    tables: Annotated[dict[Target, Table], Field(min_length=1)]
+    """The tables by name. New tables and columns are added to the stores when the engine opens."""
 
     @model_validator(mode="after")
     def _named_and_linked(self) -> TablesFile:

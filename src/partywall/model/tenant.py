@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from partywall.model._base import FileModel, Moment
+from partywall.model._base import FileModel, Moment, named
 from partywall.model.plan import (
     GIGABYTE,
     SOFT,
     Grants,
     Plan,
+    PlanKey,
     PlanQuotas,
     QuotaLimits,
     Quotas,
@@ -28,7 +29,6 @@ from partywall.names import (
     Region,
     Slug,
     TenantId,
-    parse_plan,
     parse_region,
     parse_slug,
     parse_tenant_id,
@@ -51,6 +51,10 @@ class Status(StrEnum):
     def strictness(self) -> int:
         """The rank by which the stricter of two statuses is found."""
         return tuple(Status).index(self)
+
+
+_LABEL: Final = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+"""A part of a host name."""
 
 
 def _status(value: Any) -> Status:
@@ -78,26 +82,46 @@ def _domain(value: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
-Email = Annotated[str, Field(max_length=254), AfterValidator(_email)]
-Domain = Annotated[str, AfterValidator(_domain)]
+Email = Annotated[
+    str,
+    Field(max_length=254),
+    AfterValidator(_email),
+    WithJsonSchema({"type": "string", "maxLength": 254, "pattern": r"^\S+@\.*[^@\s.][^@\s]*\.[^@\s]*[^@\s.]\.*$"}),
+]
+Domain = Annotated[
+    str,
+    AfterValidator(_domain),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "maxLength": 253,
+            "pattern": rf"^(?:{_LABEL}\.)+(?![0-9]+$){_LABEL}$",
+        }
+    ),
+]
 
 
 class Owner(FileModel):
     """The person who answers for the tenant."""
 
     user_id: Name
+    """Who it is where users are kept."""
     email: Email
+    """Where the owner is written to."""
     name: Name
+    """What people call the owner."""
 
 
 class Settings(FileModel):
     """What a tenant chooses for itself."""
 
     default_model: Name | None = None
+    """The model that the tenant's agents use unless they name another."""
     allowed_models: tuple[Name, ...] | None = None
-    """The models that the tenant's agents may use; None admits every model."""
+    """The models that the tenant's agents may use; without this, every model."""
     compliance_frameworks: tuple[Name, ...] = ()
-    data_residency: Annotated[Region, AfterValidator(parse_region)] | None = None
+    """What the tenant has to comply with, such as gdpr."""
+    data_residency: Annotated[Region, AfterValidator(parse_region), named(parse_region)] | None = None
     """The region that the tenant's data may not leave; its folder is named in engine.yaml."""
 
 
@@ -105,31 +129,48 @@ class Billing(FileModel):
     """Where the tenant's invoices go."""
 
     stripe_customer_id: Name | None = None
+    """The customer at the payment service."""
     subscription_id: Name | None = None
+    """The subscription at the payment service."""
     billing_email: Email | None = None
+    """Where invoices are sent."""
 
 
 class TenantSpec(FileModel):
     """The document ``tenants/<label>.yaml``; what it says overrides the plan. Usage is never in it."""
 
-    id: Annotated[TenantId, AfterValidator(parse_tenant_id)] | None = None
-    """None only in a file made by hand, until the engine writes one back."""
+    id: Annotated[TenantId, AfterValidator(parse_tenant_id), named(parse_tenant_id)] | None = None
+    """What the tenant and its data are known by; it never changes. The engine writes one into a file without it."""
     name: Name
-    slug: Annotated[Slug, AfterValidator(parse_slug)]
-    type: Annotated[PlanName, AfterValidator(parse_plan)]
-    """The plan."""
+    """What people call the tenant."""
+    slug: Annotated[Slug, AfterValidator(parse_slug), named(parse_slug)]
+    """Its name in hosts and paths; may change, and is no other tenant's."""
+    type: PlanKey
+    """The plan, by its name in plans.yaml."""
     status: Annotated[Status, BeforeValidator(_status)]
+    """Where the tenant stands. What the engine imposed counts too: the stricter of the two is in force."""
     created_at: Moment | None = None
+    """When the tenant was made, such as "2026-11-23T10:00:00Z"."""
     suspended_at: Moment | None = None
+    """When it was suspended."""
     suspension_reason: Name | None = None
+    """Why it was suspended."""
     deleted_at: Moment | None = None
+    """When it was deleted; its data is kept until its plan's retention is over."""
     owner: Owner
+    """The person who answers for the tenant."""
     settings: Settings = Settings()
+    """What the tenant chooses for itself."""
     quotas: Quotas = Quotas()
+    """Quotas that this tenant has instead of its plan's."""
     billing: Billing | None = None
+    """Where invoices go."""
     isolation: StrategyField | None = None
+    """Instead of the plan's. Data that is there already stays where it is until it is moved."""
     rate_limits: Annotated[RateLimits, Field(alias="rate_limits", default_factory=dict)]
+    """Limits that this tenant has beside its plan's, or instead of them."""
     domains: tuple[Domain, ...] = ()
+    """Hosts of the tenant's own, in lower case; each belongs to one tenant."""
 
 
 @dataclass(frozen=True, slots=True)
