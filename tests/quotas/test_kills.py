@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 DRIVER = Path(__file__).parent / "kill_driver.py"
+ROW_DRIVER = Path(__file__).parent / "row_kill_driver.py"
 SAMPLE = Path(__file__).parent.parent.parent / "orchestrator-data" / "system"
 
 
-def kill(tmp_path: Path, rounds: int, seed: int) -> dict[str, Any]:
+def kill(tmp_path: Path, rounds: int, seed: int, driver: Path = DRIVER) -> dict[str, Any]:
     folder = tmp_path / "orchestrator-data"
     shutil.copytree(SAMPLE, folder / "system")
-    command = [sys.executable, str(DRIVER), str(folder), str(rounds), str(seed)]
+    command = [sys.executable, str(driver), str(folder), str(rounds), str(seed)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     found: dict[str, Any] = json.loads(done.stdout)
@@ -38,3 +39,18 @@ def test_l2_1000_kills_amid_reservations_leave_neither_overspend_nor_phantom(tmp
     found = kill(tmp_path, 1000, 2)
     assert found["wrong"] == []
     assert found["settled"] > 10_000
+
+
+@pytest.mark.timeout(300)
+def test_l2_12_kills_between_rows_and_their_count_leave_neither_overspend_nor_phantom(tmp_path: Path) -> None:
+    found = kill(tmp_path, 12, 3, ROW_DRIVER)
+    assert found["wrong"] == []
+    assert max(found["rows"]) > 0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_l2_300_kills_between_rows_and_their_count_leave_neither_overspend_nor_phantom(tmp_path: Path) -> None:
+    found = kill(tmp_path, 300, 4, ROW_DRIVER)
+    assert found["wrong"] == []
+    assert max(found["rows"]) == 20

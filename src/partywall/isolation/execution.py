@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from partywall.backend import Aggregate, Capability, Count, Delete, Insert, Order, Row, Scan, Session, Update
 from partywall.errors import ConstraintViolation, QueryError
+from partywall.isolation.counting import RowChanges
 from partywall.isolation.scope import Scope
 from partywall.isolation.statements import Guard, keys_of
 from partywall.model import ID, Table
@@ -26,9 +27,13 @@ class Execution:
         self._filters = Capability.FILTERS in scope.capabilities
         self._aggregates = Capability.AGGREGATES in scope.capabilities
         self._keys = Capability.KEYS in scope.capabilities
+        self.rows: RowChanges | None = None
+        """Told of rows that count against quotas; set before anything is written."""
 
     def needs_transaction(self, table: Table, *, deletes: bool = False) -> bool:
         """Whether a write of this table is more than one statement."""
+        if table.quota is not None:
+            return True  # what is counted must have a moment at which it is committed
         if deletes:
             return bool(self._guard.referencing(table))
         return not self._keys or bool(table.references)
@@ -73,6 +78,7 @@ class Execution:
         if not self._keys:
             self._require_free(session, table, rows, replacing=frozenset())
         self._require_targets(session, table, rows)
+        self._expect(session, table, len(rows))
         session.write(Insert(table, rows))
 
     def update(self, session: Session, table: Table, ids: Sequence[str], changes: Row) -> int:
@@ -91,7 +97,11 @@ class Execution:
             for chunk in _chunks(ids):
                 if self._refers(session, other, Condition(column, Operator.IN, chunk), going):
                     raise ConstraintViolation(f"{other.name}.{column} still refers to this row of {table.name}")
-        return sum(session.write(Delete(table, chunk)) for chunk in _chunks(ids))
+        self._expect(session, table, 0)
+        removed = sum(session.write(Delete(table, chunk)) for chunk in _chunks(ids))
+        if table.quota is not None and self.rows is not None:
+            self.rows.removed(table.quota, removed)
+        return removed
 
     def ids(self, session: Session, table: Table, where: tuple[Condition, ...]) -> list[str]:
         """The ids of the rows that match."""
@@ -111,6 +121,14 @@ class Execution:
         if changes:
             self.update(session, table, (current[ID],), changes)
         return {**current, **changes}
+
+    def counted(self, session: Session, tables: Sequence[str]) -> int:
+        """The number of rows in all of the tables."""
+        return sum(self.count(session, Count(self._guard.table(name))) for name in tables)
+
+    def _expect(self, session: Session, table: Table, added: int) -> None:
+        if table.quota is not None and self.rows is not None:
+            self.rows.expect(table.quota, added, lambda tables: self.counted(session, tables))
 
     def _find(self, session: Session, table: Table, values: Row) -> Row | None:
         where = tuple(Condition(column, Operator.EQ, value) for column, value in values.items())

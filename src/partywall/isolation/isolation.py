@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 from partywall.audit import AuditLog
 from partywall.backend import Capability, Placement
 from partywall.context import current_tenant
 from partywall.directory import Directory, DirectoryChange
 from partywall.errors import IsolationBreach, TenantRequired
+from partywall.isolation.counting import RowCounter
 from partywall.isolation.cursors import Cursors
 from partywall.isolation.pending import PendingMove, pending_moves
 from partywall.isolation.query import ScopedQuery
+from partywall.isolation.recounting import Recounting
 from partywall.isolation.scope import Scope
 from partywall.isolation.statements import Guard
 from partywall.isolation.stores import Stores
@@ -29,7 +32,14 @@ class Isolation:
     """The wall: placements, and scoped queries that follow them."""
 
     def __init__(
-        self, directory: Directory, ledger: Ledger, audit: AuditLog, stores: Stores, guard: Guard, cursors: Cursors
+        self,
+        directory: Directory,
+        ledger: Ledger,
+        audit: AuditLog,
+        stores: Stores,
+        guard: Guard,
+        cursors: Cursors,
+        rows: RowCounter,
     ) -> None:
         self._directory = directory
         self._ledger = ledger
@@ -37,8 +47,11 @@ class Isolation:
         self._stores = stores
         self._guard = guard
         self._cursors = cursors
+        self._rows = rows
         self._scopes: dict[TenantId, Scope] = {}
         self._placing = threading.Lock()
+        self.recounting = Recounting(directory, ledger, guard, rows, self._scope, self._opened, self._durable)
+        """Counts rows that quotas count where nobody knows how many there are."""
 
     def query(self, tenant_id: str | None = None) -> ScopedQuery:
         """A handle bound to the tenant, or to the one of the tenant context when none is named.
@@ -109,11 +122,15 @@ class Isolation:
 
     def _opened(self, placement: Placement) -> Scope:
         backend = self._stores.backend(placement.backend)
-        capabilities = self._stores.named(placement.backend).spec.capabilities
-        if Capability.DURABLE not in capabilities:
+        if not self._durable(placement):
             # A store that forgets has forgotten the place too, if it was made before the last start.
             backend.provision(placement.tenant_id, placement.region)
-        return Scope(self._directory, placement, lambda: self._stores.backend(placement.backend), capabilities)
+        capabilities = self._stores.named(placement.backend).spec.capabilities
+        opened = partial(self._stores.backend, placement.backend)
+        return Scope(self._directory, placement, opened, capabilities, self._rows)
+
+    def _durable(self, placement: Placement) -> bool:
+        return Capability.DURABLE in self._stores.named(placement.backend).spec.capabilities
 
     def _place(self, tenant_id: TenantId) -> Placement:
         strategy = self._directory.grants(tenant_id).isolation

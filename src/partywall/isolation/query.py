@@ -239,12 +239,17 @@ class ScopedQuery:
         execution = Execution(self._guard, scope)
         unit = self._unit()
         if unit is not None:
-            return unit.run(lambda session: work(session, execution))
+            return _carried_out(unit, execution, work)
         with scope.unit(writes=writes, transactional=several(execution), timeout=self._timeout) as unit:
-            return unit.run(lambda session: work(session, execution))
+            return _carried_out(unit, execution, work)
 
     def __repr__(self) -> str:
         return f"<ScopedQuery of {self._tenant_id}>"
+
+
+def _carried_out(unit: Unit, execution: Execution, work: Callable[[Session, Execution], T]) -> T:
+    execution.rows = unit.rows
+    return unit.run(lambda session: work(session, execution))
 
 
 def _always(_execution: Execution) -> bool:

@@ -18,6 +18,7 @@ from typing import NoReturn, TypeVar
 from partywall.backend import Backend, Capability, Placement, Session
 from partywall.directory import Directory
 from partywall.errors import BackendError, PartywallError, QueryError
+from partywall.isolation.counting import RowChanges, RowCounter
 
 __all__ = ["CancelToken", "Scope", "TurnTaken", "Unit", "cancel_token", "may_wait"]
 
@@ -71,6 +72,8 @@ class Unit:
         self._failed = False
         self._cancelled = False
         self._closed = False
+        self.rows = RowChanges(scope.placement.tenant_id, scope.rows) if writes else None
+        """What it does to the number of rows that quotas count; None for a unit that only reads."""
         self.owner = threading.get_ident()
         self.over = False
         """Whether its block has ended; contexts that were copied within the block still name it."""
@@ -108,7 +111,7 @@ class Unit:
             self._committing = True
             try:
                 self._scope.require_active()
-                self._session.commit()
+                self._commit()
             except PartywallError:
                 raise
             except Exception as error:
@@ -121,6 +124,8 @@ class Unit:
         self.over = True
         with self._busy:
             self._close()
+        if self.rows is not None:
+            self.rows.end()
 
     def cancel(self) -> None:
         """Stop the unit from another thread: interrupt what runs, and roll back as soon as it stands still."""
@@ -134,6 +139,13 @@ class Unit:
                 self._close()
             finally:
                 self._busy.release()
+
+    def _commit(self) -> None:
+        if self.rows is not None:
+            self.rows.committing()
+        self._session.commit()
+        if self.rows is not None:
+            self.rows.committed()
 
     def _require_usable(self) -> None:
         if threading.get_ident() != self.owner:
@@ -163,6 +175,7 @@ class Scope:
         placement: Placement,
         backend: Callable[[], Backend],
         capabilities: frozenset[Capability],
+        rows: RowCounter,
     ) -> None:
         self._directory = directory
         self._backend = backend
@@ -170,6 +183,7 @@ class Scope:
         self._writer: int | None = None
         self._units: set[Unit] = set()
         self._idle = threading.Condition()
+        self.rows = rows
         self.placement = placement
         self.capabilities = capabilities
         self.interrupts = Capability.INTERRUPTS in capabilities
@@ -177,6 +191,15 @@ class Scope:
     def require_active(self) -> None:
         """Raise the tenant's own refusal unless it is in service."""
         self._directory.require_active(self.placement.tenant_id)
+
+    def session(self) -> Session:
+        """A session of the tenant's, of which no suspension knows: for the engine's own work before any other's."""
+        try:
+            return self._backend().session(self.placement)
+        except PartywallError:
+            raise
+        except Exception as error:
+            raise BackendError("the store could not be reached; nothing was written") from error
 
     @contextmanager
     def unit(self, *, writes: bool, transactional: bool, timeout: float) -> Iterator[Unit]:
@@ -236,13 +259,7 @@ class Scope:
             self._idle.notify_all()
 
     def _begin(self, *, writes: bool, transactional: bool) -> Unit:
-        try:
-            session = self._backend().session(self.placement)
-        except PartywallError:
-            raise
-        except Exception as error:
-            raise BackendError("the store could not be reached; nothing was written") from error
-        unit = Unit(self, session, writes=writes, transactional=transactional)
+        unit = Unit(self, self.session(), writes=writes, transactional=transactional)
         with self._idle:
             self._units.add(unit)
         try:

@@ -11,6 +11,7 @@ from partywall.ledger._statements import Statements, dump, moment, upsert
 from partywall.ledger.contract import (
     ReservationRecord,
     ReservationState,
+    RowTally,
     Transaction,
     UsageCounter,
     UsageEntry,
@@ -36,6 +37,8 @@ _PUT_ENTRY: Final = (
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _PUT_RESERVATION: Final = f"INSERT INTO reservation ({_RESERVATION}) VALUES ({', '.join('?' * 13)})"  # noqa: S608  # constant
+_TALLY: Final = "tenant_id, metric, tables, rows, held, open"
+_PUT_TALLY: Final = upsert("row_tally", _TALLY, "tenant_id, metric")
 _SETTLE: Final = "UPDATE reservation SET state = ?, settled_at = ?, counted = ? WHERE id = ? AND state = 'reserved'"
 _EXTEND: Final = "UPDATE reservation SET expires_at = ? WHERE id = ? AND state = 'reserved'"
 
@@ -60,6 +63,10 @@ def _reservation(row: Sequence[Any]) -> ReservationRecord:
         settled_at=row[11],
         counted=json.loads(row[12]),
     )
+
+
+def _tally(row: Sequence[Any]) -> RowTally:
+    return RowTally(TenantId(row[0]), row[1], tuple(json.loads(row[2])), row[3], row[4], bool(row[5]))
 
 
 class Accounts(Statements, Transaction):
@@ -185,6 +192,20 @@ class Accounts(Statements, Transaction):
     def forget_reservations(self, before: float) -> int:
         """Drop the reservations that were settled before a moment; returns how many."""
         return self._write("DELETE FROM reservation WHERE settled_at < ?", moment(before, "the moment")).rowcount
+
+    def row_tallies(self, tenant_id: TenantId | None = None) -> Sequence[RowTally]:
+        """The tallies of counted rows, a tenant's or everybody's."""
+        chosen, values = ("", ()) if tenant_id is None else (" WHERE tenant_id = ?", (tenant_id,))
+        return [_tally(row) for row in self._all(f"SELECT {_TALLY} FROM row_tally{chosen}", *values)]  # noqa: S608  # constants
+
+    def put_row_tally(self, tally: RowTally) -> None:
+        """Write a tally."""
+        tables = dump(list(tally.tables), "the tables of a tally")
+        self._write(_PUT_TALLY, tally.tenant_id, tally.metric, tables, tally.rows, tally.held, int(tally.open))
+
+    def forget_row_tally(self, tenant_id: TenantId, metric: str) -> None:
+        """Drop a tally: rows of the metric are not counted any more."""
+        self._write("DELETE FROM row_tally WHERE tenant_id = ? AND metric = ?", tenant_id, metric)
 
     def mark_threshold(self, tenant_id: TenantId, period: str, metric: str, percent: int, limit: int) -> bool:
         """Remember that the tenant was told of a threshold in a period; whether it is new."""

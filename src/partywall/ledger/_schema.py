@@ -74,7 +74,15 @@ _RESERVATIONS: Final = (
     ) STRICT, WITHOUT ROWID""",
 )
 
-_STEPS: Final = (_FIRST, _RESERVATIONS)
+_COUNTED_ROWS: Final = (
+    """CREATE TABLE row_tally (
+        tenant_id TEXT NOT NULL, metric TEXT NOT NULL, tables TEXT NOT NULL, rows INTEGER NOT NULL CHECK (rows >= 0),
+        held INTEGER NOT NULL CHECK (held >= 0), open INTEGER NOT NULL,
+        PRIMARY KEY (tenant_id, metric)
+    ) STRICT, WITHOUT ROWID""",
+)
+
+_STEPS: Final = (_FIRST, _RESERVATIONS, _COUNTED_ROWS)
 """What leads from each version to the next; steps are added and never edited."""
 
 VERSION: Final = len(_STEPS)

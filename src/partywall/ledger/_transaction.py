@@ -27,7 +27,7 @@ _LIFECYCLE = "tenant_id, slug, status, reason, suspended_at, deleted_at, purge_a
 _PLACEMENT = "tenant_id, strategy, backend, region, location"
 _OPERATION = "id, kind, tenant_id, arguments, state, actor, created_at, finished_at, progress, result, error, queued"
 _AGENT = "agent_id, tenant_id, pid, started"
-_FORGOTTEN = ("usage", "usage_log", "usage_event", "reservation", "threshold", "placement", "agent")
+_FORGOTTEN = ("usage", "usage_log", "usage_event", "reservation", "row_tally", "threshold", "placement", "agent")
 _AUDIT = "at, actor, action, tenant_id, details, sequence"
 
 

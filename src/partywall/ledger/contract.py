@@ -14,6 +14,14 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from partywall.backend import Placement
+from partywall.ledger.accounts import (
+    ReservationRecord,
+    ReservationState,
+    RowTally,
+    UsageCounter,
+    UsageEntry,
+    UsageEvent,
+)
 from partywall.model import Status
 from partywall.names import Slug, TenantId
 
@@ -26,6 +34,7 @@ __all__ = [
     "OperationState",
     "ReservationRecord",
     "ReservationState",
+    "RowTally",
     "Transaction",
     "UsageCounter",
     "UsageEntry",
@@ -49,80 +58,6 @@ class LifecycleRecord:
     purge_at: float | None = None
     purged_at: float | None = None
     """Set once nothing of the tenant is left; the id is never used again."""
-
-
-@dataclass(frozen=True, slots=True)
-class UsageEvent:
-    """One acknowledged change of usage that carried an idempotency key."""
-
-    tenant_id: TenantId
-    key: str
-    fingerprint: str
-    """Digest of what was asked for: the same key with another body is a conflict."""
-    period: str
-    at: float
-    result: Mapping[str, int]
-    """The totals that were answered, by metric."""
-
-
-@dataclass(frozen=True, slots=True)
-class UsageEntry:
-    """One line of the log of usage, which is only ever added to: what the totals are made of."""
-
-    tenant_id: TenantId
-    period: str
-    """The calendar month in UTC that it is counted in, for every metric."""
-    metric: str
-    amount: int
-    at: float
-    """When it happened; when it was written down is ``recorded_at``."""
-    recorded_at: float
-    kind: str
-    """``counted``, ``consumed``, ``committed``, ``expired``, ``corrected``, or ``opening`` for a total of before."""
-    reason: str | None = None
-    source: str | None = None
-    """The id of the reservation that was settled."""
-
-
-@dataclass(frozen=True, slots=True)
-class UsageCounter:
-    """One total, and what is held beside it by reservations."""
-
-    period: str
-    metric: str
-    total: int
-    reserved: int
-
-
-class ReservationState(StrEnum):
-    """Where a reservation stands; what is not RESERVED never changes again."""
-
-    RESERVED = "reserved"
-    COMMITTED = "committed"
-    RELEASED = "released"
-    EXPIRED = "expired"
-
-
-@dataclass(frozen=True, slots=True)
-class ReservationRecord:
-    """A part of a tenant's quotas that is held until it is settled or its lease ends."""
-
-    id: str
-    tenant_id: TenantId
-    owner: str
-    """The engine that made it: what an engine leaves behind, the next one settles."""
-    period: str
-    """The month whose quotas it holds, and in which it is counted whenever it is committed."""
-    amounts: Mapping[str, int]
-    state: ReservationState
-    created_at: float
-    expires_at: float
-    charge_on_expiry: bool
-    cap_overrun: bool
-    key: str | None = None
-    settled_at: float | None = None
-    counted: Mapping[str, int] = field(default_factory=dict)
-    """What was counted when it was settled."""
 
 
 class OperationState(StrEnum):
@@ -273,6 +208,18 @@ class Transaction(ABC):
     @abstractmethod
     def forget_reservations(self, before: float) -> int:
         """Drop the reservations that were settled before a moment; returns how many."""
+
+    @abstractmethod
+    def row_tallies(self, tenant_id: TenantId | None = None) -> Sequence[RowTally]:
+        """The tallies of counted rows, a tenant's or everybody's."""
+
+    @abstractmethod
+    def put_row_tally(self, tally: RowTally) -> None:
+        """Write a tally."""
+
+    @abstractmethod
+    def forget_row_tally(self, tenant_id: TenantId, metric: str) -> None:
+        """Drop a tally: rows of the metric are not counted any more."""
 
     @abstractmethod
     def mark_threshold(self, tenant_id: TenantId, period: str, metric: str, percent: int, limit: int) -> bool:

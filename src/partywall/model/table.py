@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -93,6 +93,11 @@ class Table(BaseModel):
     """The columns by name, without ``id``."""
     unique: tuple[tuple[Named, ...], ...] = ()
     """Keys beside ``id``, each unique within the tenant; rows with a missing value never collide."""
+
+    quota: Literal["users", "projects"] | None = None
+    """The quota that each row counts against: an insert that would pass it is refused, a delete gives back. Tables
+    with the same quota are counted together.
+    """
 
     _name: TableName = PrivateAttr(default=TableName(""))
 

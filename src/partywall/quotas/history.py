@@ -68,4 +68,6 @@ def _reserved(tx: Transaction, tenant_id: TenantId) -> Mapping[tuple[str, str], 
     for reservation in tx.held_reservations(tenant_id, limit=2**31):
         for metric, amount in reservation.amounts.items():
             reserved[period_of(metric, reservation.period), metric] += amount
+    for tally in tx.row_tallies(tenant_id):
+        reserved["", tally.metric] += tally.held
     return reserved

@@ -7,16 +7,18 @@ from typing import TypeAlias
 
 from partywall.audit import AuditLog
 from partywall.clock import Clock, month_of
-from partywall.errors import InvalidArgument, QuotaExceeded
+from partywall.errors import InvalidArgument
 from partywall.ledger import Ledger, Transaction
-from partywall.model import Grants
-from partywall.names import TenantId
+from partywall.model import Grants, Table
+from partywall.names import TableName, TenantId
+from partywall.quotas.admission import require_room
 from partywall.quotas.counters import Standing, legal_amount, legal_metric, standing
 from partywall.quotas.counting import Counting
 from partywall.quotas.idempotency import Request, legal_key, previous_month
 from partywall.quotas.report import QuotaReport, report_of
 from partywall.quotas.reservation import Reservation
 from partywall.quotas.reservations import Reservations, legal_lease
+from partywall.quotas.rows import CountedRows
 from partywall.quotas.tenants import Tenants, require_in_service
 from partywall.quotas.usage import Gauge, Usage
 
@@ -71,7 +73,7 @@ class Quotas:
             _, before, grants = self._found(tx, known)
 
             def count() -> Mapping[str, int]:
-                _require_room(before, legal, grants)
+                require_room(before, legal, grants)
                 self._counting.count(tx, known, legal, kind="consumed")
                 return self._found(tx, known)[1].counted
 
@@ -100,11 +102,15 @@ class Quotas:
             if repeated is not None:
                 return Reservation(self._reservations, repeated, first=False)
             _, before, grants = self._found(tx, known)
-            _require_room(before, legal, grants)
+            require_room(before, legal, grants)
             record = self._reservations.make(tx, known, legal, seconds, request)
             return Reservation(self._reservations, record, first=True)
 
         return self._ledger.write(work)
+
+    def counted_rows(self, tables: Mapping[TableName, Table]) -> CountedRows:
+        """Who counts the rows of those tables that declare a quota."""
+        return CountedRows(self._ledger, self._tenants, self._clock, self._counting, self._reservations, tables)
 
     def expire_leases(self) -> int:
         """Settle every reservation whose lease has ended; returns how many."""
@@ -140,21 +146,3 @@ def _legal(call: str, amounts: Mapping[str, int]) -> dict[str, int]:
         if legal_amount(amount) < 0:
             raise InvalidArgument(f"{call} takes no negative amount of {metric}; give back with usage.increment")
     return dict(amounts)
-
-
-def _require_room(found: Standing, amounts: Mapping[str, int], grants: Grants) -> None:
-    for metric, limit in grants.quotas:
-        requested = amounts.get(metric, 0)
-        if limit is None or metric in grants.soft or requested == 0 or found.taken(metric) + requested <= limit:
-            continue
-        reserved = found.reserved[metric]
-        held = f" beside {reserved} that are reserved" if reserved else ""
-        raise QuotaExceeded(
-            f"quota '{metric}' has room for {max(0, limit - found.taken(metric))} more{held} and {requested} were "
-            "asked for; change the plan or give something back",
-            quota=metric,
-            current=found.counted[metric],
-            limit=limit,
-            requested=requested,
-            reserved=reserved,
-        )
