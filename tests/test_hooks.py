@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 from partywall import Engine, hookimpl, hookspecs
+from partywall.catalog import CatalogChange
+from partywall.errors import Problem
 from partywall.ledger import AuditRecord
 from partywall.model import Status
 
@@ -119,3 +121,38 @@ def test_thresholds_of_quotas_are_told_after_the_commit_once_for_each_limit(
     assert twice.acquire(timeout=10)
     engine.close()
     assert told == [(acme.id, "projects", 80, 8, 10), (acme.id, "projects", 100, 10, 10)]
+
+
+def test_applied_and_refused_edits_are_told_in_order_also_those_made_while_no_engine_ran(
+    open_engine: Callable[..., Engine],
+) -> None:
+    told: list[object] = []
+
+    @hookimpl
+    def partywall_config_applied(change: CatalogChange) -> None:
+        assert engine.catalog.snapshot.generation >= change.snapshot.generation
+        told.append((change.source, change.tenants, change.plans))
+
+    @hookimpl
+    def partywall_config_refused(problems: Sequence[Problem]) -> None:
+        told.append([(problem.file, problem.line, problem.column) for problem in problems])
+
+    plugin = SimpleNamespace(
+        partywall_config_applied=partywall_config_applied, partywall_config_refused=partywall_config_refused
+    )
+    engine = open_engine(plugins=[plugin])
+    acme = engine.tenants.get_by_slug("acme")
+    file = engine.folder.tenancy / "tenants" / "acme.yaml"
+    text = file.read_text()
+    engine.catalog.edit_plan(acme.plan, {"quotas.maxProjects": 77})
+    file.write_text("name: [\n")
+    engine.catalog.refresh()
+    engine.close()
+    file.write_text(text.replace(f"name: {acme.name}", "name: New"))
+    engine = open_engine(plugins=[plugin])
+    engine.close()
+    assert told == [
+        ("engine", frozenset(), {acme.plan}),
+        [("system/tenancy/tenants/acme.yaml", 2, 1)],
+        ("file", {acme.id}, frozenset()),
+    ]

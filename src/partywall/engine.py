@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
 
 from partywall.agents import Agents
-from partywall.audit import AuditLog, acting_as
-from partywall.catalog import Catalog
+from partywall.audit import AuditLog, acting_as, actor
+from partywall.catalog import Catalog, CatalogChange
 from partywall.clock import Clock, SystemClock
 from partywall.context import TenantContext, entered, permissions_of
 from partywall.directory import Directory, DirectoryChange
@@ -26,7 +26,7 @@ from partywall.model import Plan, Status
 from partywall.names import PlanName, TenantId
 from partywall.quotas import Quotas, Usage, crossing_of
 from partywall.registry import PluginProblem, Registry
-from partywall.tenants import Commands, Features, Journal, Tenants, record_file_edits
+from partywall.tenants import Commands, EditLog, Features, Journal, Tenants
 from partywall.web import Authenticate, Gate
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Engine:
             folder.own()
             opened.callback(folder.release)
             self.registry = Registry(plugins)
-            self.catalog = Catalog(folder.root, clock=clock, watch=watch)
+            self.catalog = Catalog(folder.root, clock=clock, watch=watch, actor=actor)
             opened.callback(self.catalog.close)
             self._ledger = open_ledger(folder.ledger, durability=self.catalog.config.durability)
             opened.callback(self._ledger.close)
@@ -129,10 +129,15 @@ class Engine:
         self.directory.subscribe(self.agents.on_change)
         self._announcer = Announcer()
         self.directory.subscribe(self._tell_status)
-        record_edits = record_file_edits(self._ledger, self.audit)
+        self._edits = EditLog(self.catalog, self._ledger, self.audit)
+        self._edits.recover()
+        self.catalog.subscribe(self._edits.write)
+        self.catalog.subscribe(self._tell_applied)
+        self.catalog.on_refusal(self._tell_refused)
         for change in self.catalog.opening:
-            record_edits(change)
-        self.catalog.subscribe(record_edits)
+            self._tell_applied(change)
+        if self.catalog.problems:
+            self._tell_refused(self.catalog.problems)
 
     def _retire_purged(self) -> None:
         records = self._ledger.read(lambda tx: tx.lifecycles())
@@ -154,6 +159,7 @@ class Engine:
         keeper.add("ended leases", 1.0, self.quotas.expire_leases)
         keeper.add("counted rows", 1.0, self.isolation.recounting.go_on)
         keeper.add("due purges", 60.0, self._purge_due)
+        keeper.add("audit records of edits", 1.0, self._edits.write)
         keeper.add("old idempotency keys", 3600.0, self.quotas.forget_old_events)
         keeper.start()
         opened.callback(keeper.stop)
@@ -256,6 +262,12 @@ class Engine:
         hook = self.registry.hook.partywall_status_changed
         for tenant_id, (before, after) in change.statuses.items():
             self._announcer.tell(partial(hook, tenant_id=tenant_id, before=before, after=after))
+
+    def _tell_applied(self, change: CatalogChange) -> None:
+        self._announcer.tell(partial(self.registry.hook.partywall_config_applied, change=change))
+
+    def _tell_refused(self, problems: Sequence[Problem]) -> None:
+        self._announcer.tell(partial(self.registry.hook.partywall_config_refused, problems=tuple(problems)))
 
     def _tell_audit(self, record: AuditRecord) -> None:
         self.registry.hook.partywall_audit_recorded(record=record)

@@ -7,13 +7,15 @@ the path of a request's data.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import pluggy
 
 if TYPE_CHECKING:
     from partywall.backend import BackendSpec
+    from partywall.catalog.snapshot import CatalogChange
+    from partywall.errors import Problem
     from partywall.ledger.contract import AuditRecord
     from partywall.model import Status
     from partywall.names import TenantId
@@ -33,6 +35,25 @@ def partywall_backends() -> Iterable[BackendSpec]:  # type: ignore[empty-body]  
     """The backends that the plugin offers. Called once per engine and by ``partywall plugins``.
 
     Must be cheap: open nothing here. An exception disables this plugin alone and is shown as its error.
+    """
+
+
+@hookspec
+def partywall_config_applied(change: CatalogChange) -> None:
+    """Edited files, or an edit by a caller, are in force: one call for each snapshot that was published.
+
+    ``change.snapshot`` is in force, ``change.previous`` was before; ``change.tenants`` and ``change.plans`` differ.
+    Also called at open for what was edited while no engine ran. On a thread of the engine's own: it may call the
+    engine. An exception is logged and changes nothing.
+    """
+
+
+@hookspec
+def partywall_config_refused(problems: Sequence[Problem]) -> None:
+    """A file was found wrong; what was last good of it stays in force.
+
+    Called, as ``partywall_config_applied`` is, whenever there is a problem that was not there before, with
+    everything that is wrong then. An exception is logged and changes nothing.
     """
 
 

@@ -6,11 +6,14 @@ from partywall.catalog.document import Document, load
 from partywall.catalog.health import Health
 from partywall.catalog.look import Look, edit_plan, look, reported
 from partywall.catalog.snapshot import CatalogChange, Snapshot
+from partywall.catalog.trail import Edit, Edited
 
 __all__ = [
     "Catalog",
     "CatalogChange",
     "Document",
+    "Edit",
+    "Edited",
     "Health",
     "Look",
     "Snapshot",

@@ -1,4 +1,7 @@
-"""The last good version of each file, kept across restarts. What it loses, the files themselves give again."""
+"""The last good version of each file, and edits that are not on record yet, kept across restarts.
+
+What it loses, the files themselves give again.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,22 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 __all__ = ["Cache", "Good"]
 
 _log = logging.getLogger("partywall.catalog")
-_FORMAT: Final = 1
-_SCHEMA: Final = "CREATE TABLE good (key TEXT PRIMARY KEY, digest TEXT NOT NULL, data TEXT NOT NULL) WITHOUT ROWID"
-_REPORT: Final = "CREATE TABLE IF NOT EXISTS report (one INTEGER PRIMARY KEY CHECK (one = 1), document TEXT NOT NULL)"
+_STEPS: Final = (
+    "CREATE TABLE good (key TEXT PRIMARY KEY, digest TEXT NOT NULL, data TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE unrecorded (place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, document TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS report (one INTEGER PRIMARY KEY CHECK (one = 1), document TEXT NOT NULL)",
+)
+"""What leads from each format to the next."""
+_PUT_EDITED: Final = (
+    "INSERT INTO unrecorded (id, document) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET document = excluded.document"
+)
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +53,14 @@ class Cache:
         # Losing the last moments to a power cut is harmless: the files are read again at the next start.
         connection.execute("PRAGMA synchronous=NORMAL")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, _FORMAT):
-            raise sqlite3.DatabaseError(f"format {version} is of another release")
-        if version == 0:
-            connection.execute("DROP TABLE IF EXISTS good")
-            connection.execute(_SCHEMA)
-            connection.execute(f"PRAGMA user_version={_FORMAT}")
-        connection.execute(_REPORT)
+        if version > len(_STEPS):
+            raise sqlite3.DatabaseError(f"format {version} is of a later release")
+        if version < len(_STEPS):
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                for step in _STEPS[version:]:
+                    connection.execute(step)
+                connection.execute(f"PRAGMA user_version={len(_STEPS)}")
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
@@ -80,12 +92,12 @@ class Cache:
             for key, digest, data in self._connection.execute("SELECT key, digest, data FROM good"):
                 yield str(key), Good(str(digest), str(data))
 
-    def store(self, changes: Mapping[str, Good | None]) -> None:
-        """Remember these versions; None forgets the file. All or none."""
-        if changes:
-            self._guarded(lambda: self._store(changes.items()))
+    def store(self, changes: Mapping[str, Good | None], edited: Mapping[str, str] = _NOTHING) -> None:
+        """Remember these versions, and documents of edits by id; None forgets the file. All or none."""
+        if changes or edited:
+            self._guarded(lambda: self._store(changes.items(), edited.items()))
 
-    def _store(self, changes: Iterable[tuple[str, Good | None]]) -> None:
+    def _store(self, changes: Iterable[tuple[str, Good | None]], edited: Iterable[tuple[str, str]]) -> None:
         if self._connection is None:
             return
         with self._connection as connection:
@@ -95,6 +107,25 @@ class Cache:
                     connection.execute("DELETE FROM good WHERE key = ?", (key,))
                 else:
                     connection.execute("INSERT OR REPLACE INTO good VALUES (?, ?, ?)", (key, good.digest, good.data))
+            connection.executemany(_PUT_EDITED, edited)
+
+    def unrecorded(self) -> dict[str, str]:
+        """The documents of edits that were not yet said to be on record, by id, oldest first."""
+        found: dict[str, str] = {}
+        self._guarded(lambda: found.update(self._edited()))
+        return found
+
+    def _edited(self) -> Iterator[tuple[str, str]]:
+        if self._connection is not None:
+            yield from self._connection.execute("SELECT id, document FROM unrecorded ORDER BY place")
+
+    def recorded(self, edited_id: str) -> None:
+        """Forget an edit: it is on record."""
+        self._guarded(lambda: self._recorded(edited_id))
+
+    def _recorded(self, edited_id: str) -> None:
+        if self._connection is not None:
+            self._connection.execute("DELETE FROM unrecorded WHERE id = ?", (edited_id,))
 
     def report(self, document: str) -> None:
         """Keep how the files are doing, in place of what was told before."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -14,10 +16,11 @@ from typing import Final
 from partywall.catalog.cache import Cache
 from partywall.catalog.changes import Changes, identify
 from partywall.catalog.document import Document
-from partywall.catalog.health import Reporter
+from partywall.catalog.health import Health, Reporter
 from partywall.catalog.reader import Folder, Read, Signature
 from partywall.catalog.reload import Reload
 from partywall.catalog.snapshot import CatalogChange, Snapshot
+from partywall.catalog.trail import Edited
 from partywall.catalog.watcher import Target, Watcher
 from partywall.catalog.writer import discard_leftovers
 from partywall.clock import Clock, SystemClock
@@ -39,13 +42,18 @@ class Catalog:
 
     Raises ConfigError when plans.yaml, tables.yaml or engine.yaml is wrong and no good version of it was
     ever in force here. A tenant's wrong file is a problem, and its tenant stays as it was, or away.
+    ``actor`` tells who calls, for the records of edits that the caller does not write itself.
     """
 
-    def __init__(self, root: Path, *, clock: Clock | None = None, watch: bool = True) -> None:
+    def __init__(
+        self, root: Path, *, clock: Clock | None = None, watch: bool = True, actor: Callable[[], str] = lambda: "api"
+    ) -> None:
         self._clock = clock or SystemClock()
+        self._actor = actor
         self._lock = threading.RLock()
         self._listeners: tuple[Callable[[CatalogChange], None], ...] = ()
-        self._undelivered: deque[CatalogChange] = deque()
+        self._refusal_listeners: tuple[Callable[[Sequence[Problem]], None], ...] = ()
+        self._undelivered: deque[CatalogChange | tuple[Problem, ...]] = deque()
         self._delivering = threading.Lock()
         self._teller: int | None = None
         self._folder = Folder(Path(root))
@@ -55,8 +63,8 @@ class Catalog:
         except BaseException:
             self._cache.close()
             raise
-        self._changes = Changes(self._reload)
-        self._reporter = Reporter(self._cache, self._clock)
+        self._changes = Changes(self._reload, self._publish)
+        self._reporter = Reporter(self._cache)
         self.config: Final[EngineConfig] = self._reload.config
         """engine.yaml, as it was read at open."""
         self.tables: Final[Mapping[TableName, Table]] = MappingProxyType(self._reload.tables.tables)
@@ -71,16 +79,25 @@ class Catalog:
         """Edits that take effect at the next start."""
         self.last_success: float | None = None
         """When every file was last found well, in seconds since the epoch; None before the first time."""
+        self._last_failure: float | None = None
+        self._checked_at = self._clock.now()
+        self._sweeps = 1
         self._watch = watch
         self._watcher: Watcher | None = None
         self._closed = False
-        self._report()
+        self._report(complete=True)
 
     def __enter__(self) -> Catalog:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def health(self) -> Health:
+        """How reloading is doing now."""
+        with self._lock:
+            return self._health()
 
     def discard_leftovers(self) -> None:
         """Remove files that a killed engine had not finished; only for the engine that owns the folder."""
@@ -126,14 +143,30 @@ class Catalog:
         with self._lock:
             self._listeners = (*self._listeners, listener)
 
-    def create_tenant(self, spec: TenantSpec) -> None:
+    def on_refusal(self, listener: Callable[[Sequence[Problem]], None]) -> None:
+        """Call the listener, as ``subscribe`` does, with all problems whenever there is one that was not there."""
+        with self._lock:
+            self._refusal_listeners = (*self._refusal_listeners, listener)
+
+    def unrecorded(self) -> Sequence[Edited]:
+        """The edits that are in force and not on record yet, oldest first; kept across restarts."""
+        with self._lock:
+            return self._reload.trail.pending()
+
+    def recorded(self, edited_id: str) -> None:
+        """Say that these edits are on record."""
+        with self._lock:
+            self._reload.trail.recorded(edited_id)
+
+    def create_tenant(self, spec: TenantSpec, *, audited: bool = False) -> None:
         """Write ``tenants/<slug>.yaml``; the tenant is in force when this returns.
 
-        Raises TenantConflict for a taken id, slug or domain, InvalidArgument, or ConfigError for a read-only source.
+        ``audited`` says that the caller writes the audit record. Raises TenantConflict for a taken id, slug or
+        domain, InvalidArgument, or ConfigError for a read-only source.
         """
-        self._apply(lambda: self._changes.create_tenant(spec))
+        self._apply(lambda: self._changes.create_tenant(spec), audited=audited)
 
-    def edit_tenant(self, tenant_id: TenantId, changes: Mapping[str, object]) -> None:
+    def edit_tenant(self, tenant_id: TenantId, changes: Mapping[str, object], *, audited: bool = False) -> None:
         """Change lines of the tenant's file: dotted path, such as ``settings.defaultModel``, to value; None removes.
 
         A key that has dots itself is quoted: ``rate_limits."api.calls".maxRequests``. Comments and everything else
@@ -141,16 +174,16 @@ class Catalog:
         Raises TenantNotFound, TenantConflict, InvalidArgument, or ConfigError for a read-only source or a file that
         is wrong already.
         """
-        self._apply(lambda: self._changes.edit_tenant(tenant_id, changes))
+        self._apply(lambda: self._changes.edit_tenant(tenant_id, changes), audited=audited)
 
-    def remove_tenant(self, tenant_id: TenantId) -> None:
+    def remove_tenant(self, tenant_id: TenantId, *, audited: bool = False) -> None:
         """Remove the tenant's file; the tenant is out of force when this returns. Its data is not touched."""
-        self._apply(lambda: self._changes.remove_tenant(tenant_id))
+        self._apply(lambda: self._changes.remove_tenant(tenant_id), audited=audited)
 
     def retire(self, tenant_ids: Collection[TenantId]) -> None:
         """Keep the ids of purged tenants out of force for good: a file that declares one is a problem."""
         before = self.snapshot
-        self._apply(lambda: self._reload.retire(tenant_ids))
+        self._apply(lambda: self._reload.retire(tenant_ids), audited=True)
         if self.snapshot is not before:
             self.refresh()  # the files are looked at again, and are now problems
 
@@ -166,8 +199,8 @@ class Catalog:
     def _identify(self, key: str, document: Document, read: Read, had: str | None) -> Read | Problem:
         return identify(self._folder, key, document, read, had)
 
-    def _apply(self, work: Callable[[], list[CatalogChange]]) -> None:
-        with self._lock:
+    def _apply(self, work: Callable[[], list[CatalogChange]], *, audited: bool = False) -> None:
+        with self._lock, self._reload.trail.by(None if audited else self._actor()):
             try:
                 self._publish(work())
             finally:
@@ -199,9 +232,10 @@ class Catalog:
                 self._reload.unlistable(found)
                 restless = False
             else:
+                self._sweeps += 1
                 changes, restless = self._reload.sweep(found, quiet, final=final, together=together)
                 self._publish(changes)
-            self._report()
+            self._report(complete=not restless)
         self._deliver()
         return restless
 
@@ -210,13 +244,32 @@ class Catalog:
             self.snapshot = changes[-1].snapshot
             self._undelivered.extend(changes)
 
-    def _report(self) -> None:
-        self.problems = self._reload.problems
+    def _report(self, *, complete: bool = False) -> None:
+        before, self.problems = self.problems, self._reload.problems
+        if not set(self.problems) <= set(before):
+            self._last_failure = self._clock.now()
+            self._undelivered.append(self.problems)
         self.notices = self._reload.notices
-        if not self.problems:
+        if not self.problems and (complete or before):
             self.last_success = self._clock.now()
-        snapshot = self.snapshot
-        self._reporter.tell(snapshot.generation, snapshot.digest, self.last_success, self.problems, self.notices)
+        self._checked_at = self._clock.now()
+        self._reporter.tell(self._health())
+
+    def _health(self) -> Health:
+        return Health(
+            pid=os.getpid(),
+            generation=self.snapshot.generation,
+            digest=self.snapshot.digest,
+            tenants=len(self.snapshot),
+            checked_at=self._checked_at,
+            last_success=self.last_success,
+            last_failure=self._last_failure,
+            problems=self.problems,
+            notices=self.notices,
+            sweeps=self._sweeps,
+            watching=self._watcher is not None and self._watcher.events,
+            unrecorded=len(self._reload.trail.pending()),
+        )
 
     def _deliver(self, *, patience: float = 0.0) -> None:
         """Tell the listeners; with patience, also wait until another thread has told what it is telling.
@@ -246,9 +299,13 @@ class Catalog:
         with self._lock:
             return self._reload.next_expiry
 
-    def _tell(self, change: CatalogChange) -> None:
-        for listener in self._listeners:
+    def _tell(self, news: CatalogChange | tuple[Problem, ...]) -> None:
+        if isinstance(news, CatalogChange):
+            tellings = [partial(listener, news) for listener in self._listeners]
+        else:
+            tellings = [partial(listener, news) for listener in self._refusal_listeners]
+        for tell in tellings:
             try:
-                listener(change)
+                tell()
             except Exception:  # noqa: BLE001  # a listener is not ours
-                _log.exception("a listener of the catalog failed on generation %d", change.snapshot.generation)
+                _log.exception("a listener of the catalog failed")

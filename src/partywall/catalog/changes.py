@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from partywall.catalog.document import Document, load
@@ -53,8 +53,9 @@ def identify(folder: Folder, key: str, document: Document, read: Read, had: str 
 class Changes:
     """Creates, edits and removes files. Used under the catalog's lock; returns what was published."""
 
-    def __init__(self, reload: Reload) -> None:
+    def __init__(self, reload: Reload, publish: Callable[[list[CatalogChange]], None]) -> None:
         self._reload = reload
+        self._publish_saved = publish
         self._folder = reload.folder
 
     def create_tenant(self, spec: TenantSpec) -> list[CatalogChange]:
@@ -113,6 +114,7 @@ class Changes:
             except Unstable:
                 time.sleep(_PAUSE_SECONDS)
                 continue
+            self._publish_saved(self._reload.overtake(key, read))
             if not isinstance(document.root, Node) or not isinstance(data := document.data, dict):
                 raise ConfigError("the file cannot be edited", [document.problem((), "expected a mapping")])
             raw = _encoded(rewrite(document, {**changed(data, changes), **always}), read.raw)

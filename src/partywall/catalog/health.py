@@ -1,16 +1,13 @@
-"""How the files are doing, as the engine last told it: for commands beside it that must not own anything."""
+"""How the files are doing: for monitors in the process, and told to commands beside it that must not own anything."""
 
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from partywall.catalog.cache import Cache
-from partywall.clock import Clock
 from partywall.errors import Problem
 
 __all__ = ["Health", "Reporter", "health_of"]
@@ -22,46 +19,47 @@ _EVERY_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What one process had in force, and found wrong, when it last looked at the files."""
+    """What one process has in force, what is wrong, and whether it looks. Moments are seconds since the epoch."""
 
     pid: int
     generation: int
     digest: str
+    """Of everything in force: equal digests mean equal plans and tenants, in any process."""
+    tenants: int
     checked_at: float
-    """When it looked, in seconds since the epoch."""
+    """When it last looked at files."""
     last_success: float | None
-    """When it last found every file well."""
+    """When it last found every file well; None before the first time."""
+    last_failure: float | None
+    """When it last found something wrong that was not wrong before."""
     problems: tuple[Problem, ...]
-    """The first thousand."""
+    """What is wrong now, with what was last good in force instead; in a report the first thousand."""
     notices: tuple[Problem, ...]
+    """Edits that take effect at the next start."""
+    sweeps: int
+    """How often it looked at every file since it opened."""
+    watching: bool
+    """Whether edits are noticed by events; without them every file is looked at each second."""
+    unrecorded: int
+    """Publications whose audit records could not be written yet."""
 
 
 class Reporter:
     """Writes the report into the cache. Used under the catalog's lock; it never raises."""
 
-    def __init__(self, cache: Cache, clock: Clock) -> None:
+    def __init__(self, cache: Cache) -> None:
         self._cache = cache
-        self._clock = clock
         self._told: tuple[object, ...] = ()
         self._at = 0.0
 
-    def tell(
-        self,
-        generation: int,
-        digest: str,
-        last_success: float | None,
-        problems: Sequence[Problem],
-        notices: Sequence[Problem],
-    ) -> None:
+    def tell(self, health: Health) -> None:
         """Write the report if it says something new, or the last one is getting old."""
-        told = (generation, digest, problems, notices)
+        told = (health.generation, health.digest, health.problems, health.notices, health.watching)
         # Compared with what another process calls now, so by the machine's clock and not the injected one.
         if told == self._told and time.monotonic() - self._at < _EVERY_SECONDS:
             return
         self._told, self._at = told, time.monotonic()
-        first = tuple(problems[:_MOST_PROBLEMS])
-        health = Health(os.getpid(), generation, digest, self._clock.now(), last_success, first, tuple(notices))
-        self._cache.report(json.dumps(asdict(health)))
+        self._cache.report(json.dumps(asdict(replace(health, problems=health.problems[:_MOST_PROBLEMS]))))
 
 
 def health_of(cache: Cache) -> Health | None:

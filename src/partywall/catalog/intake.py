@@ -44,6 +44,12 @@ class Intake:
         self._restless.pop(key, None)
         self.missing.pop(key, None)
 
+    def note(self, key: str, read: Read) -> bool:
+        """Take note of bytes that were read outside a look; whether they are new."""
+        new = self._digests.get(key) != read.digest or key in self.missing
+        self.seen(key, read)
+        return new
+
     def again(self, key: str) -> None:
         """Have the file read anew by the next look, whether or not it changes."""
         self._signatures.pop(key, None)
@@ -111,9 +117,7 @@ class Intake:
             self._digests.pop(key, None)
             self.missing.pop(key, None)
             return Problem(self._folder.label(key), 1, 1, str(error))
-        unchanged = self._digests.get(key) == read.digest and key not in self.missing
-        self.seen(key, read)
-        return None if unchanged else read
+        return read if self.note(key, read) else None
 
     def expired(self, vanish_seconds: float, keys: Collection[str]) -> list[str]:
         """Those of the files that have been gone for longer than the grace."""

@@ -65,7 +65,7 @@ def edit_plan(root: Path, plan: PlanName, changes: Mapping[str, object]) -> None
     """
     with _last_good(Path(root)) as cache:
         reload = Reload(Folder(Path(root)), SystemClock(), cache, _without)
-        Changes(reload).edit_plan(plan, changes)
+        Changes(reload, lambda _: None).edit_plan(plan, changes)
 
 
 class _LastGood(Cache):
@@ -77,8 +77,12 @@ class _LastGood(Cache):
     def _rebuild(self) -> None:
         self.close()
 
-    def store(self, changes: Mapping[str, Good | None]) -> None:
+    def store(self, changes: Mapping[str, Good | None], edited: Mapping[str, str] = MappingProxyType({})) -> None:
         """Remember nothing."""
+
+    def unrecorded(self) -> dict[str, str]:
+        """Nothing: records are the engine's to write."""
+        return {}
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from partywall.catalog.intake import Gone, Intake, Reads
 from partywall.catalog.reader import ENGINE, FIXED, PLANS, TABLES, Folder, Read, Signature, Unreadable, Unstable
 from partywall.catalog.snapshot import CatalogChange, Snapshot
 from partywall.catalog.sources import MODELS, Candidate, from_cache, load_document, load_tenant, undeclared
+from partywall.catalog.trail import Edited, Trail
 from partywall.clock import Clock
 from partywall.errors import ConfigError, Problem
 from partywall.model import EngineConfig, PlansFile, TablesFile, TenantSpec
@@ -72,6 +73,7 @@ class Reload:
     def __init__(self, folder: Folder, clock: Clock, cache: Cache | None, identify: Identify) -> None:
         self.folder = folder
         self.intake = Intake(folder, clock)
+        self.trail = Trail(cache)
         self._cache = cache
         self._identify = identify
         self._problems: dict[str, list[Problem]] = {}
@@ -136,7 +138,7 @@ class Reload:
     ) -> None:
         """Start from what was in force when the catalog was last open, then apply the files to it as a batch."""
         self.assembly = Assembly(plans, self._problem_at)
-        with _without_collections(max(len(reads), len(known))):
+        with _without_collections(max(len(reads), len(known))), self.trail.silent(not known):
             before = {key: from_cache(good, TenantSpec) for key, good in known.items() if key not in FIXED}
             lasting = {key: candidate for key, candidate in before.items() if candidate and self._fits(candidate.model)}
             decision = self.assembly.decide(lasting)
@@ -281,15 +283,15 @@ class Reload:
         self._remember(batch.store)
         changes: list[CatalogChange] = []
         while True:
-            self._keep(decision)
             change = self.assembly.commit(decision, source, step=step)
+            self._keep(decision, self.trail.note(change))
             if change is not None:
                 changes.append(change)
             if change is None or not self.assembly.waiting:
                 return changes
             decision = self.assembly.decide({}, missing=self.intake.missing.keys())
 
-    def _keep(self, decision: Decision) -> None:
+    def _keep(self, decision: Decision, edited: Edited | None) -> None:
         self._refused = decision.problems
         changes: dict[str, Good | None] = {
             key: None if candidate is None else candidate.good for key, candidate in decision.tenants.items()
@@ -297,11 +299,11 @@ class Reload:
         if decision.plans is not None:
             changes[PLANS] = decision.plans.good
         self.intake.forget(key for key, candidate in decision.tenants.items() if candidate is None)
-        self._remember(changes)
+        self._remember(changes, edited)
 
-    def _remember(self, changes: Mapping[str, Good | None]) -> None:
+    def _remember(self, changes: Mapping[str, Good | None], edited: Edited | None = None) -> None:
         if self._cache is not None:
-            self._cache.store(changes)
+            self._cache.store(changes, {edited.id: edited.document} if edited else {})
 
     @property
     def next_expiry(self) -> float | None:
@@ -332,6 +334,7 @@ class Reload:
     def retire(self, tenant_ids: Collection[TenantId]) -> list[CatalogChange]:
         """Never again put a tenant with one of these ids in force; a file that declares one is a problem."""
         self.assembly.retired |= frozenset(tenant_ids)
+        self.trail.forget(tenant_ids)
         held = [key for key in self.assembly.keys if (spec := self.assembly.spec(key)) and spec.id in tenant_ids]
         return self.remove(held, "engine", step=0) if held else []
 
@@ -346,6 +349,10 @@ class Reload:
         reads, restless = self.intake.take(keys)
         changes, early = self.absorb(reads, "file", final=False)
         return changes, restless | early
+
+    def overtake(self, key: str, read: Read) -> list[CatalogChange]:
+        """Put into force, as its own edit, what somebody saved and no look has seen yet."""
+        return self.absorb({key: read}, "file")[0] if self.intake.note(key, read) else []
 
     def sweep(
         self, found: Mapping[str, Signature], quiet: float, *, final: bool, together: bool

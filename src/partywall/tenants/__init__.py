@@ -1,9 +1,9 @@
 """A tenant's life, and what its plan lets it use."""
 
 from partywall.tenants.commands import Commands, queue_command
-from partywall.tenants.edits import record_file_edits
+from partywall.tenants.edits import EditLog
 from partywall.tenants.features import Features
 from partywall.tenants.journal import Journal
 from partywall.tenants.tenants import Suspension, Tenants
 
-__all__ = ["Commands", "Features", "Journal", "Suspension", "Tenants", "queue_command", "record_file_edits"]
+__all__ = ["Commands", "EditLog", "Features", "Journal", "Suspension", "Tenants", "queue_command"]

@@ -39,7 +39,7 @@ class Creation:
         )
         self._directory.impose(pending)
         with self._journal.undoing(lambda error: self._undo(operation, error)):
-            self._catalog.create_tenant(spec)
+            self._catalog.create_tenant(spec, audited=True)
             self._isolation.provision(tenant_id)
         return self._activate(operation, spec)
 
@@ -49,7 +49,7 @@ class Creation:
         try:
             if self._catalog.snapshot.tenant(_id(spec)) is None:
                 self._check(spec)
-                self._catalog.create_tenant(spec)
+                self._catalog.create_tenant(spec, audited=True)
             self._isolation.provision(_id(spec))
         except PartywallError as error:
             self._undo(operation, error)
@@ -81,7 +81,7 @@ class Creation:
         tenant_id = TenantId(str(operation.tenant_id))
         self._isolation.drop(tenant_id)
         if self._catalog.snapshot.tenant(tenant_id) is not None:
-            self._catalog.remove_tenant(tenant_id)
+            self._catalog.remove_tenant(tenant_id, audited=True)
         self._catalog.retire([tenant_id])
         now = self._journal.clock.now()
         record = self._directory.imposed(tenant_id)

@@ -57,7 +57,7 @@ class Purging:
         tenant_id = TenantId(str(operation.tenant_id))
         self._isolation.drop(tenant_id)
         if self._catalog.snapshot.tenant(tenant_id) is not None:
-            self._catalog.remove_tenant(tenant_id)
+            self._catalog.remove_tenant(tenant_id, audited=True)
         self._catalog.retire([tenant_id])
         record = self._directory.imposed(tenant_id)
         if record is None:

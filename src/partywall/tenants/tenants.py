@@ -186,7 +186,9 @@ class Tenants:
             imposed = replace(record, status=Status.ACTIVE, reason=None, suspended_at=None)
             self._journal.impose(imposed, "tenant.resumed", {})
             self._directory.impose(imposed)
-            self._catalog.edit_tenant(known, {"status": "active", "suspendedAt": None, "suspensionReason": None})
+            self._catalog.edit_tenant(
+                known, {"status": "active", "suspendedAt": None, "suspensionReason": None}, audited=True
+            )
             return self._directory.tenant(known)
 
     def delete(self, tenant_id: str) -> Suspension:
@@ -222,7 +224,7 @@ class Tenants:
             edits: dict[str, Any] = {"deletedAt": None}
             if self._directory.spec(known).status is Status.DELETED:  # a suspension by file stays the file's
                 edits["status"] = back.value
-            self._catalog.edit_tenant(known, edits)
+            self._catalog.edit_tenant(known, edits, audited=True)
             return self._directory.tenant(known)
 
     def purge(self, tenant_id: str, *, before_due: bool = False) -> None:
@@ -298,7 +300,7 @@ class Tenants:
         stopped, not_stopped = self._stop_agents(imposed.tenant_id)
         self._isolation.settle(imposed.tenant_id)
         try:
-            self._catalog.edit_tenant(imposed.tenant_id, edits)
+            self._catalog.edit_tenant(imposed.tenant_id, edits, audited=True)
         except (ConfigError, TenantConflict, OSError) as error:
             # The ledger holds already; a source that cannot be written does not weaken it.
             _log.warning("the file of %s could not be written after %s: %s", imposed.tenant_id, action, error)
@@ -313,18 +315,20 @@ class Tenants:
                     _EDIT, known, {"edits": dict(edits), "action": action, "before": before}
                 )
                 with self._journal.undoing(lambda error: self._journal.fail(operation, error)):
-                    self._catalog.edit_tenant(known, edits)
+                    self._catalog.edit_tenant(known, edits, audited=True)
                 self._finish_edit(operation)
             return self._directory.tenant(known)
 
     def _finish_edit(self, operation: Operation) -> None:
         after = _document(self._directory.spec(TenantId(str(operation.tenant_id))))
-        details = {"changes": changes(operation.arguments["before"], after)}
+        own = operation.arguments["edits"]  # what an operator saved meanwhile is recorded as the file's
+        found = changes(operation.arguments["before"], after)
+        details = {"changes": {path: pair for path, pair in found.items() if path in own}}
         self._journal.finish(operation, operation.arguments["action"], details)
 
     def _recover_edit(self, operation: Operation) -> None:
         try:
-            self._catalog.edit_tenant(TenantId(str(operation.tenant_id)), operation.arguments["edits"])
+            self._catalog.edit_tenant(TenantId(str(operation.tenant_id)), operation.arguments["edits"], audited=True)
             self._finish_edit(operation)
         except (ConfigError, TenantConflict, TenantNotFound) as error:
             self._journal.fail(operation, error)
