@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from typing import Final, NewType
 
 from partywall.errors import InvalidArgument
@@ -24,6 +25,7 @@ __all__ = [
     "TenantId",
     "is_reserved_slug",
     "is_tenant_id",
+    "meant",
     "new_row_id",
     "new_tenant_id",
     "parse_action",
@@ -169,6 +171,21 @@ def parse_row_id(text: object) -> RowId:
     if not isinstance(text, str) or _ROW_ID.fullmatch(text) is None:
         raise InvalidArgument(f"row id {_shown(text)} is not legal: 1 to 128 printable ASCII characters, no spaces")
     return RowId(str.__str__(text))
+
+
+def meant(word: object, known: Iterable[str]) -> str:
+    """The end of a refusal that names the known word that was probably meant; empty when none is near.
+
+    A word that differs in case and separators only, such as ``max_users`` for ``maxUsers``, is near enough.
+    """
+    words = list(known)
+    text = word[:64] if isinstance(word, str) else ""
+    near = get_close_matches(text, words, n=1, cutoff=0.6) or [each for each in words if _bare(each) == _bare(text)]
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _bare(word: str) -> str:
+    return word.replace("_", "").replace("-", "").lower()
 
 
 def pattern_of(parse: Callable[[object], str]) -> str:

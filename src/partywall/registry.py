@@ -13,6 +13,7 @@ from partywall import hookspecs
 from partywall.backend import BackendSpec, Capability
 from partywall.errors import BackendNotFound, ConfigError
 from partywall.model import BackendChoice, EngineConfig, Strategy
+from partywall.names import meant
 
 __all__ = ["FoundBackend", "PluginProblem", "Registry"]
 
@@ -75,7 +76,9 @@ class Registry:
         try:
             return self.backends[name]
         except KeyError:
-            raise BackendNotFound(f"backend '{name}' is not installed; install {_distribution_of(name)}") from None
+            hint = meant(name, self.backends)
+            advice = f"{hint} If not, install" if hint else "; install"
+            raise BackendNotFound(f"backend '{name}' is not installed{advice} {_distribution_of(name)}") from None
 
     def _named(self, strategy: Strategy, choice: BackendChoice) -> FoundBackend:
         found = self.named(choice.backend)

@@ -45,7 +45,12 @@ def test_all_problems_of_a_file_are_told_at_once_at_exact_places_in_plain_words(
     assert problems(files, "tenants/acme.yaml", TENANT) == [
         (3, 7, "expected a text; put it in quotes", "name"),
         (4, 7, "slug 'Acme' is not legal: 1 to 48 of a-z, 0-9 and inner hyphens", "slug"),
-        (6, 9, "expected one of active, pending, suspended, deleted", "status"),
+        (
+            6,
+            9,
+            "expected one of active, pending, suspended, deleted; did you mean 'active'?",
+            "status",
+        ),
         (8, 3, "'email' is missing", "owner.email"),
         (8, 3, "'name' is missing", "owner.name"),
         (9, 3, "unknown key 'e_mail'; did you mean 'email'?", "owner.e_mail"),
@@ -120,3 +125,80 @@ def test_check_reads_everything_writes_nothing_and_raises_nothing(files) -> None
 def test_the_samples_that_ship_are_well() -> None:
     root = Path(__file__).parents[2] / "orchestrator-data"
     assert check(root) == []
+
+
+def test_what_is_wrong_with_a_files_shape_hides_nothing_of_what_is_wrong_between_files(files) -> None:
+    files.tenant("acme", more="domains: [app.acme.test]\n")
+    text = "name: 3\nslug: acme\ntype: starer\nsettings: {dataResidency: eur}\ndomains: [a.test, app.acme.test]\n"
+    files.write("tenants/bad.yaml", text)
+    files.write("tenants/twin.yaml", "id: ten_acme0001\nslug: x\ndomains: [a.test]\n")
+    found = [(problem.file, problem.line, problem.column, problem.message) for problem in check(files.root)]
+    acme, bad, twin = (f"{LABEL}tenants/{name}.yaml" for name in ("acme", "bad", "twin"))
+    assert [each for each in found if "missing" not in each[3]] == [
+        (bad, 1, 7, "expected a text; put it in quotes"),
+        (bad, 2, 7, f"the slug 'acme' is taken by {acme}:3:7"),
+        (bad, 3, 7, "the plan 'starer' is not in plans.yaml; did you mean 'starter'?"),
+        (bad, 4, 27, "the region 'eur' is not declared in engine.yaml (declared: eu, us); did you mean 'eu'?"),
+        (bad, 5, 19, f"the domain 'app.acme.test' is taken by {acme}:10:11"),
+        (twin, 1, 5, f"the id 'ten_acme0001' is taken by {acme}:1:5"),
+        (twin, 3, 11, f"the domain 'a.test' is taken by {bad}:5:11"),
+    ]
+
+
+def test_without_usable_plans_every_file_is_still_held_against_the_others_and_the_plans_names(files) -> None:
+    files.tenant("acme")
+    files.tenant("beta", plan="fre", tenant_id="ten_acme0001")
+    files.write("plans.yaml", files.text("plans.yaml").replace("price: 0", "price: cheap"))
+    assert [(problem.file.removeprefix(LABEL), problem.message.partition(";")[0]) for problem in check(files.root)] == [
+        ("plans.yaml", "expected a price of at least 0, or 'custom'"),
+        ("tenants/beta.yaml", f"the id 'ten_acme0001' is taken by {LABEL}tenants/acme.yaml:1:5"),
+        ("tenants/beta.yaml", "the plan 'fre' is not in plans.yaml"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "old", "new", "told"),
+    [
+        ("plans.yaml", "isolation: schema_level", "isolation: schema", "did you mean 'schema_level'?"),
+        ("plans.yaml", "windowMs: 60000 }", "windowMs: 60000, per: usr }", "expected 'tenant' or 'user'; did you mean"),
+        ("plans.yaml", "windowMs", "window_ms", "unknown key 'window_ms'; did you mean 'windowMs'?"),
+        ("plans.yaml", "- sso", "- Single Sign-on", "expected the name of a feature: a letter, then up to 63 of"),
+        ("tables.yaml", "type: text", "type: txt", "did you mean 'text'?"),
+        ("engine.yaml", "base_domain: ", "durability: comit\nbase_domain: ", "did you mean 'commit'?"),
+    ],
+)
+def test_a_word_that_is_nearly_right_is_named(files, key: str, old: str, new: str, told: str) -> None:
+    text = files.text(key)
+    assert old in text
+    found = problems(files, key, text.replace(old, new, 1))
+    assert any(told in message for _, _, message, _ in found), found
+
+
+def test_wrong_references_and_keys_of_tables_are_told_all_at_their_places(files) -> None:
+    columns = "a: {type: text, references: task}, b: {type: text, references: projekt}"
+    text = f"tables:\n  projects:\n    columns: {{{columns}}}\n  tasks:\n    columns: {{a: {{type: text}}}}\n"
+    assert problems(files, "tables.yaml", text) == [
+        (
+            3,
+            43,
+            "references 'task', which is not declared; did you mean 'tasks'?",
+            "tables.projects.columns.a.references",
+        ),
+        (
+            3,
+            78,
+            "references 'projekt', which is not declared; did you mean 'projects'?",
+            "tables.projects.columns.b.references",
+        ),
+    ]
+    text = "tables: {t: {columns: {name: {type: text}, f: {type: float}}, unique: [[nam], [f], []]}}"
+    assert [(message, path) for _, _, message, path in problems(files, "tables.yaml", text)] == [
+        ("unique names 'nam', which is not a column of this table; did you mean 'name'?", "tables.t.unique[0][0]"),
+        ("unique names 'f', whose type cannot be a key", "tables.t.unique[1][0]"),
+        ("a unique key names at least one column, and each once", "tables.t.unique[2]"),
+    ]
+    text = "tables: {t: {columns: {num: {type: integer, default: x}, r: {type: date, references: t}}}}"
+    assert [path for _, _, _, path in problems(files, "tables.yaml", text)] == [
+        "tables.t.columns.num.default",
+        "tables.t.columns.r.type",
+    ]

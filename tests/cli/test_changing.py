@@ -236,3 +236,9 @@ def test_the_actor_is_the_account_and_not_what_the_environment_says(
     assert {record["actor"] for record in records if record["action"] == "tenant.suspended"} == {actor()}
     assert actor().startswith("cli:")
     assert "mallory" not in actor()
+
+
+def test_a_setting_that_is_nearly_right_is_named(here: Run, acme: str) -> None:
+    refused = here("tenants", "set", acme, "defaultModle=small")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == "error: 'defaultModle' is not known; did you mean 'defaultModel'?\n"

@@ -9,6 +9,7 @@ import pytest
 from partywall.folder import DataFolder
 
 Run = Callable[..., Any]
+TENANCY = "orchestrator-data/system/tenancy"
 
 
 def replaced(path: Path, old: str, new: str) -> None:
@@ -24,8 +25,8 @@ def test_every_problem_is_a_line_with_its_place_and_the_code_is_one(here: Run, f
     assert (found.code, found.err) == (1, "")
     lines = found.out.splitlines()
     assert [line.split(": ")[0] for line in lines] == [
-        "system/tenancy/plans.yaml:10:17",
-        "system/tenancy/tenants/acme.yaml:8:9",
+        "orchestrator-data/system/tenancy/plans.yaml:10:17",
+        "orchestrator-data/system/tenancy/tenants/acme.yaml:8:9",
     ]
     assert "expected one of active, pending, suspended, deleted" in lines[1]
 
@@ -64,7 +65,9 @@ def test_a_tenant_that_no_installed_backend_can_hold_is_a_problem_that_says_what
 ) -> None:
     replaced(folder.tenancy / "tenants" / "acme.yaml", "type: starter", "type: starter\nisolation: database_level")
     (line,) = here("validate").out.splitlines()
-    assert line.startswith("system/tenancy/tenants/acme.yaml:8:12: no installed backend offers database_level")
+    assert line.startswith(
+        "orchestrator-data/system/tenancy/tenants/acme.yaml:8:12: no installed backend offers database_level"
+    )
     assert "partywall-duckdb" in line
 
 
@@ -72,13 +75,15 @@ def test_a_tenant_that_no_installed_backend_can_hold_is_a_problem_that_says_what
 def test_a_strategy_that_comes_from_the_plan_is_blamed_on_the_tenants_type(here: Run, folder: DataFolder) -> None:
     replaced(folder.tenancy / "plans.yaml", "    retentionDays: 30", "    isolation: database_level")
     (line,) = here("validate").out.splitlines()
-    assert line.startswith("system/tenancy/tenants/acme.yaml:7:7: no installed backend offers database_level")
+    assert line.startswith(
+        "orchestrator-data/system/tenancy/tenants/acme.yaml:7:7: no installed backend offers database_level"
+    )
 
 
 def test_a_backend_that_is_not_installed_is_a_problem_of_engine_yaml(here: Run, folder: DataFolder) -> None:
     replaced(folder.tenancy / "engine.yaml", "row_level: duckdb-row", "row_level: nowhere-row")
     (line,) = here("validate").out.splitlines()
-    assert line.startswith("system/tenancy/engine.yaml:11:14: backend 'nowhere-row' is not installed")
+    assert line.startswith("orchestrator-data/system/tenancy/engine.yaml:11:14: backend 'nowhere-row' is not installed")
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])
@@ -86,3 +91,23 @@ def test_a_folder_that_is_none_is_refused_with_what_to_do(here: Run, root: Path,
     refused = here("validate", "elsewhere", *form)
     assert (refused.code, refused.out) == (78, "")
     assert "partywall init" in refused.err
+
+
+def test_places_are_named_from_where_the_command_runs(
+    here: Run, folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (folder.tenancy / "tenants" / "acme.yaml").read_text()
+    (folder.tenancy / "tenants" / "twin.yaml").write_text(text.replace("slug: acme", "slug: twin"))
+    monkeypatch.chdir(folder.tenancy)
+    (line,) = here("validate", folder.root).out.splitlines()
+    assert line.startswith("../../system/tenancy/tenants/twin.yaml:4:5: the id 'ten_")
+    assert line.endswith(" is taken by ../../system/tenancy/tenants/acme.yaml:4:5 at id")
+    assert Path(line.partition(":")[0]).is_file()
+    (problem,) = here("validate", folder.root, "--json").document["problems"]
+    assert problem["file"] == "system/tenancy/tenants/twin.yaml"
+
+
+def test_a_backend_that_is_nearly_right_is_named(here: Run, folder: DataFolder) -> None:
+    replaced(folder.tenancy / "engine.yaml", "row_level: duckdb-row", "row_level: duckdb-rows")
+    (line,) = here("validate").out.splitlines()
+    assert "is not installed; did you mean 'duckdb-row'? If not, install " in line

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from hashlib import blake2b
 from typing import Final, Literal, TypeAlias
 
@@ -20,9 +19,9 @@ from partywall.catalog.snapshot import CatalogChange, Entry, Plans, Shards, Snap
 from partywall.catalog.sources import Candidate
 from partywall.errors import Problem
 from partywall.model import Plan, PlansFile, TenantSpec
-from partywall.names import PlanName, TenantId
+from partywall.names import PlanName, TenantId, meant
 
-__all__ = ["Assembly", "Decision", "TenantCandidate"]
+__all__ = ["Assembly", "Decision", "TenantCandidate", "taken_by", "unknown_plan"]
 
 TenantCandidate: TypeAlias = Candidate[TenantSpec]
 PlaceOf: TypeAlias = Callable[[str, Path, str], Problem]
@@ -57,6 +56,16 @@ def _mark(text: str) -> int:
 
 def _mark_of_plans(plans: PlansFile) -> int:
     return _mark(json.dumps(plans.model_dump(mode="json"), sort_keys=True))
+
+
+def taken_by(kind: str, name: str, place: str) -> str:
+    """What is wrong with a tenant that wants an id, slug or domain of the one whose file says so at the place."""
+    return f"the {kind} '{name}' is taken by {place}"
+
+
+def unknown_plan(name: str, plans: Iterable[str]) -> str:
+    """What is wrong with a tenant whose plan is not there."""
+    return f"the plan '{name}' is not in {PLANS}{meant(name, plans)}"
 
 
 def _claims(spec: TenantSpec) -> Iterator[tuple[str, str, Path]]:
@@ -188,9 +197,7 @@ class Assembly:
             message = "the tenant of this id was purged, and an id is never used again; remove the file or its id"
             return self._place_of(key, ("id",), message)
         if spec.type not in plans:
-            near = get_close_matches(spec.type, plans, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            return self._place_of(key, ("type",), f"the plan '{spec.type}' is not in {PLANS}{hint}")
+            return self._place_of(key, ("type",), unknown_plan(spec.type, plans))
         return None
 
     def _replaced(self, decision: Decision, missing: Collection[str]) -> dict[str, str]:
@@ -212,8 +219,7 @@ class Assembly:
             for kind, name, path in _claims(candidate.model):
                 holder = self._standing((kind, name), decision, leaving) or taken.get((kind, name))
                 if holder is not None and holder != key:
-                    message = f"the {kind} '{name}' is taken by {self._at(holder, _PLACES[kind])}"
-                    problems.append(self._place_of(key, path, message))
+                    problems.append(self._place_of(key, path, taken_by(kind, name, self._at(holder, _PLACES[kind]))))
             if problems:
                 losers[key] = problems
             else:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from partywall.catalog.look import look
-from partywall.catalog.reader import FIXED, Folder, Unreadable, Unstable
-from partywall.catalog.sources import load_document
+from partywall.catalog.assembly import taken_by, unknown_plan
+from partywall.catalog.document import Document, load
+from partywall.catalog.document import Path as Place
+from partywall.catalog.look import Look, look
+from partywall.catalog.reader import ENGINE, FIXED, PLANS, Folder, Unreadable, Unstable
+from partywall.catalog.scalars import Plain
+from partywall.catalog.snapshot import Snapshot
+from partywall.catalog.sources import load_document, undeclared
 from partywall.errors import ConfigError, Problem
 from partywall.model import TenantSpec
 
@@ -16,13 +22,26 @@ __all__ = ["check"]
 def check(root: Path) -> list[Problem]:
     """Every problem of the files under a data folder, as a first start would find them. Never raises for them.
 
-    A tenant's file without an id is no problem here: the engine gives it one.
+    What is wrong with a file's shape hides nothing of what is wrong with its place among the others. A tenant's file
+    without an id is no problem here: the engine gives it one.
     """
+    folder = Folder(Path(root))
+    seen: Look | None = None
     try:
-        return list(look(root, last_good=False, give_ids=True).problems)
+        seen = look(root, last_good=False, give_ids=True)
+        problems = list(seen.problems)
+        doubtful = {problem.file for problem in problems}
+        keys = [key for key in _tenants(folder) if folder.label(key) in doubtful]
     except ConfigError as error:
-        folder = Folder(Path(root))
-        return [*error.problems, *(problem for key in _tenants(folder) for problem in _alone(folder, key))]
+        keys = _tenants(folder)
+        problems = [*error.problems, *(problem for key in keys for problem in _alone(folder, key))]
+    told = {(problem.file, problem.line, problem.column) for problem in problems}
+    more = [problem for problem in _Across(folder, seen).problems(keys) if _place(problem) not in told]
+    return sorted([*problems, *more], key=_place)
+
+
+def _place(problem: Problem) -> tuple[str, int, int]:
+    return problem.file, problem.line, problem.column
 
 
 def _tenants(folder: Folder) -> list[str]:
@@ -38,3 +57,81 @@ def _alone(folder: Folder, key: str) -> list[Problem]:
         return load_document(folder, key, folder.read(key), TenantSpec).problems
     except (OSError, Unreadable, Unstable) as error:
         return [Problem(folder.label(key), 1, 1, str(error) or "the file is being written")]
+
+
+class _Across:
+    """What is wrong between files, told from their plain data, whether or not they are well by themselves."""
+
+    def __init__(self, folder: Folder, seen: Look | None) -> None:
+        self._folder = folder
+        self._snapshot: Snapshot | None = seen.snapshot if seen else None
+        self._plans = seen.snapshot.plans.keys() if seen else self._keys(PLANS, "plans")
+        self._regions = seen.config.regions.keys() if seen else self._keys(ENGINE, "regions") or ()
+        self._taken: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def problems(self, keys: Collection[str]) -> Iterator[Problem]:
+        """Plans and regions that are not there; ids, slugs and domains that another file has."""
+        for key in keys:
+            document = self._document(key)
+            data = None if document is None else document.data
+            if document is not None and isinstance(data, dict):
+                yield from self._missing(document, data)
+                yield from self._collisions(document, data, key)
+
+    def _missing(self, document: Document, data: dict[str, Plain]) -> Iterator[Problem]:
+        plan, settings = data.get("type"), data.get("settings")
+        if isinstance(plan, str) and self._plans and plan not in self._plans:
+            yield document.problem(("type",), unknown_plan(plan, self._plans))
+        region = settings.get("dataResidency") if isinstance(settings, dict) else None
+        message = undeclared(region, self._regions) if isinstance(region, str) else None
+        if message:
+            yield document.problem(("settings", "dataResidency"), message)
+
+    def _collisions(self, document: Document, data: dict[str, Plain], key: str) -> Iterator[Problem]:
+        for kind, name, path in _claims(data):
+            holder = self._holder(kind, name, key)
+            if holder is not None:
+                yield document.problem(path, taken_by(kind, name, holder))
+            else:
+                line, column = document.place(path)
+                self._taken.setdefault((kind, name), (key, f"{document.file}:{line}:{column}"))
+
+    def _holder(self, kind: str, name: str, key: str) -> str | None:
+        """Where another file says the same."""
+        if (kind, name) in self._taken:
+            owner, place = self._taken[kind, name]
+            return None if owner == key else place
+        if self._snapshot is None:
+            return None
+        find = {"id": self._snapshot.tenant, "slug": self._snapshot.by_slug, "domain": self._snapshot.by_domain}[kind]
+        spec = find(name)
+        file = None if spec is None else f"tenants/{self._snapshot.file_of(str(spec.id))}"
+        other = None if file in (None, key) else self._document(str(file))
+        if other is None or not isinstance(other.data, dict):
+            return None
+        path = next(path for held, value, path in _claims(other.data) if (held, value) == (kind, name))
+        line, column = other.place(path)
+        return f"{other.file}:{line}:{column}"
+
+    def _document(self, key: str) -> Document | None:
+        try:
+            return load(self._folder.label(key), self._folder.read(key).raw)
+        except (OSError, Unreadable, Unstable):
+            return None
+
+    def _keys(self, key: str, name: str) -> Collection[str] | None:
+        document = self._document(key)
+        data = None if document is None else document.data
+        within = data.get(name) if isinstance(data, dict) else None
+        return within.keys() if isinstance(within, dict) else None
+
+
+def _claims(data: dict[str, Plain]) -> Iterator[tuple[str, str, Place]]:
+    for kind in ("id", "slug"):
+        name = data.get(kind)
+        if isinstance(name, str):
+            yield kind, name, (kind,)
+    domains = data.get("domains")
+    for index, domain in enumerate(domains if isinstance(domains, list) else ()):
+        if isinstance(domain, str):
+            yield "domain", domain, ("domains", index)

@@ -153,7 +153,7 @@ class Reload:
         self._remember({PLANS: plans.good} if PLANS not in known else {})
 
     def _fits(self, spec: TenantSpec) -> bool:
-        return spec.id is not None and undeclared(spec, self.config.regions) is None
+        return spec.id is not None and undeclared(spec.settings.data_residency, self.config.regions) is None
 
     def _read_all(self, found: Mapping[str, Signature]) -> Reads:
         """Every file, after a moment for those that are being saved just now."""

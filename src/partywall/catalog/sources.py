@@ -14,6 +14,7 @@ from partywall.catalog.reader import ENGINE, PLANS, TABLES, Folder, Read
 from partywall.catalog.validation import canonical, revive, validate
 from partywall.errors import Problem
 from partywall.model import EngineConfig, PlansFile, TablesFile, TenantSpec
+from partywall.names import meant
 
 __all__ = ["MODELS", "Candidate", "Loaded", "from_cache", "load_document", "load_tenant", "undeclared"]
 
@@ -58,20 +59,19 @@ def load_document(folder: Folder, key: str, read: Read, model: type[M]) -> Loade
     return Loaded(None if checked is None else Candidate(checked, Good(read.digest, data)), document)
 
 
-def undeclared(spec: TenantSpec, regions: Collection[str]) -> str | None:
-    """What is wrong when the tenant's region is not declared."""
-    region = spec.settings.data_residency
+def undeclared(region: str | None, regions: Collection[str]) -> str | None:
+    """What is wrong when a tenant's region is not declared."""
     if region is None or region in regions:
         return None
     declared = ", ".join(sorted(regions)) or "none is"
-    return f"the region '{region}' is not declared in {ENGINE} (declared: {declared})"
+    return f"the region '{region}' is not declared in {ENGINE} (declared: {declared}){meant(region, regions)}"
 
 
 def load_tenant(folder: Folder, key: str, read: Read, regions: Collection[str]) -> Loaded[TenantSpec]:
     """Load and validate a tenant's file."""
     loaded = load_document(folder, key, read, TenantSpec)
     if loaded.candidate is not None:
-        message = undeclared(loaded.candidate.model, regions)
+        message = undeclared(loaded.candidate.model.settings.data_residency, regions)
         if message:
             loaded.problems.append(loaded.document.problem(("settings", "dataResidency"), message))
             return Loaded(None, loaded.document)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from difflib import get_close_matches
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from partywall.catalog.document import Document, Mapping, Path
 from partywall.errors import Problem
+from partywall.names import meant
 
 __all__ = ["canonical", "revive", "validate"]
 
 M = TypeVar("M", bound=BaseModel)
 
+_QUOTED: Final = re.compile("'([^']*)'")
 _EXPECTED = {
     "string_type": "expected a text; put it in quotes",
     "int_type": "expected a whole number",
@@ -51,20 +53,25 @@ def validate(model: type[M], document: Document, data: str) -> M | None:
         checked = revive(model, data)
     except ValidationError as error:
         known = {(problem.line, problem.column) for problem in document.problems}
-        found = [_problem(model, document, detail) for detail in error.errors(include_url=False)]
+        details = error.errors(include_url=False)
+        found = [problem for detail in details for problem in _problems(model, document, detail)]
         document.problems += [problem for problem in found if (problem.line, problem.column) not in known]
         return None
     return None if document.problems else checked
 
 
-def _problem(model: type[BaseModel], document: Document, detail: ErrorDetails) -> Problem:
+def _problems(model: type[BaseModel], document: Document, detail: ErrorDetails) -> Iterator[Problem]:
     path, at_key = _path(detail["loc"])
     kind = detail["type"]
     if kind == "missing":
-        return document.problem(path, f"'{path[-1]}' is missing")
-    if kind == "extra_forbidden":
-        return document.problem(path, _unknown(model, path), at_key=True)
-    return document.problem(path, _message(detail), at_key=at_key)
+        yield document.problem(path, f"'{path[-1]}' is missing")
+    elif kind == "extra_forbidden":
+        yield document.problem(path, f"unknown key '{path[-1]}'{_meant(model, path)}", at_key=True)
+    elif kind == "misplaced":
+        for deeper, message in detail["ctx"]["found"]:
+            yield document.problem((*path, *deeper), message)
+    else:
+        yield document.problem(path, _message(detail), at_key=at_key)
 
 
 def _path(loc: tuple[int | str, ...]) -> tuple[Path, bool]:
@@ -76,18 +83,13 @@ def _message(detail: ErrorDetails) -> str:
     if known:
         return known
     text = detail["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    if detail["type"] == "literal_error":
+        text += meant(detail["input"], _QUOTED.findall(detail["ctx"]["expected"]))
     return text[:1].lower() + text[1:]
 
 
-def _unknown(model: type[BaseModel], path: Path) -> str:
-    key = str(path[-1])
-    near = get_close_matches(key, _keys(model, path[:-1]), n=1, cutoff=0.6) or _same_letters(model, path)
-    return f"unknown key '{key}'" + (f"; did you mean '{near[0]}'?" if near else "")
-
-
-def _same_letters(model: type[BaseModel], path: Path) -> list[str]:
-    wanted = str(path[-1]).replace("_", "").lower()
-    return [key for key in _keys(model, path[:-1]) if key.replace("_", "").lower() == wanted]
+def _meant(model: type[BaseModel], path: Path) -> str:
+    return meant(path[-1], _keys(model, path[:-1]))
 
 
 @cache

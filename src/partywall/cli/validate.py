@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import click
 from pydantic import BaseModel
@@ -22,6 +24,7 @@ from partywall.registry import Registry
 __all__ = ["validate"]
 
 M = TypeVar("M", bound=BaseModel)
+_PLACE: Final = re.compile(r"\bsystem/tenancy/\S+:\d+:\d+")
 
 
 @command(partywall)
@@ -34,14 +37,16 @@ def validate(call: Call, folder: Path | None) -> int:
     target = call.folder if folder is None else DataFolder(folder)
     target.require()
     files = _Files(target)
-    problems = [*check(target.root), *files.unserved()]
+    problems = sorted([*check(target.root), *files.unserved()], key=lambda each: (each.file, each.line, each.column))
     tenants, plans = len(files.tenants), len(files.plans)
     if call.output.as_json:
         document = [asdict(problem) for problem in problems]
         call.output.document({"ok": not problems, "tenants": tenants, "plans": plans, "problems": document})
         return bool(problems)
+    # Named from where the command runs, as compilers do: that is where editors and terminals look for files.
+    here = os.path.relpath(target.root)
     for problem in problems:
-        call.output.line(str(problem))
+        call.output.line(_PLACE.sub(lambda place: os.path.join(here, place[0]), str(problem)))  # noqa: PTH118  # a text
     if not problems:
         call.output.line(f"ok: {_counted(tenants, 'tenant')}, {_counted(plans, 'plan')}")
     return bool(problems)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
-from partywall.names import pattern_of
+from partywall.names import meant, pattern_of
 
-__all__ = ["FileModel", "Moment", "named", "snake_config"]
+__all__ = ["FileModel", "Moment", "misplaced", "named", "one_of", "snake_config"]
 
 
 class FileModel(BaseModel):
@@ -22,6 +24,24 @@ class FileModel(BaseModel):
 
 snake_config = ConfigDict(frozen=True, extra="forbid", strict=True, alias_generator=None)
 """For the files whose keys are snake_case: engine.yaml and tables.yaml."""
+
+
+def one_of(kind: type[StrEnum]) -> BeforeValidator:
+    """Reads one of the words of an enumeration."""
+
+    def read(value: Any) -> StrEnum:
+        try:
+            return kind(value)
+        except ValueError:
+            raise ValueError(f"expected one of {', '.join(kind)}{meant(value, kind)}") from None
+
+    return BeforeValidator(read)
+
+
+def misplaced(found: Sequence[tuple[tuple[str | int, ...], str]]) -> PydanticCustomError:
+    """What a model's validator raises for problems deeper in it: the path of each, from the model on, and its text."""
+    told = "; ".join(message for _, message in found)
+    return PydanticCustomError("misplaced", "{told}", {"told": told, "found": list(found)})
 
 
 def named(parse: Callable[[object], str], *, but: str = "") -> WithJsonSchema:

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from partywall.model._base import FileModel, named
-from partywall.names import Action, PlanName, parse_action, parse_plan
+from partywall.model._base import FileModel, named, one_of
+from partywall.names import Action, PlanName, meant, parse_action, parse_plan
 
 __all__ = [
     "ALL_FEATURES",
@@ -91,14 +91,7 @@ Gigabytes = Annotated[
 Price = Annotated[int | float | Literal["custom"], BeforeValidator(_price), _number_or("custom")]
 
 
-def _strategy(value: Any) -> Strategy:
-    try:
-        return Strategy(value)
-    except ValueError:
-        raise ValueError(f"expected one of {', '.join(Strategy)}") from None
-
-
-StrategyField = Annotated[Strategy, BeforeValidator(_strategy)]
+StrategyField = Annotated[Strategy, one_of(Strategy)]
 
 
 class Quotas(FileModel):
@@ -134,7 +127,7 @@ SOFT: Final[Mapping[str, str]] = MappingProxyType(
 
 def _soft(value: str) -> str:
     if value not in SOFT:
-        raise ValueError(f"expected one of {', '.join(SOFT)}")
+        raise ValueError(f"expected one of {', '.join(SOFT)}{meant(value, SOFT)}")
     return value
 
 
@@ -153,13 +146,6 @@ class Reservations(FileModel):
 _AS_USUAL: Final = Reservations()
 
 
-def _algorithm(value: Any) -> Algorithm:
-    try:
-        return Algorithm(value)
-    except ValueError:
-        raise ValueError(f"expected one of {', '.join(Algorithm)}") from None
-
-
 class RateLimit(FileModel):
     """At most ``max_requests`` in any window of ``window_ms`` milliseconds."""
 
@@ -167,7 +153,7 @@ class RateLimit(FileModel):
     """The most calls in one window; 0 admits none."""
     window_ms: Annotated[int, Field(ge=1, le=31 * 86_400_000)]
     """The length of the window in milliseconds; 60000 is a minute."""
-    algorithm: Annotated[Algorithm, BeforeValidator(_algorithm)] = Algorithm.SLIDING_WINDOW
+    algorithm: Annotated[Algorithm, one_of(Algorithm)] = Algorithm.SLIDING_WINDOW
     """How calls are counted: in a window that slides, or in one that starts anew at fixed times."""
     per: Literal["tenant", "user"] = "tenant"
     """Whether all users of a tenant share the window, or each has one."""

@@ -16,21 +16,14 @@ from pydantic import (
 )
 
 from partywall.errors import QueryError
-from partywall.model._base import named, snake_config
+from partywall.model._base import misplaced, named, one_of, snake_config
 from partywall.model.values import ColumnType, encode
-from partywall.names import ColumnName, TableName, parse_column, parse_table
+from partywall.names import ColumnName, TableName, meant, parse_column, parse_table
 
 __all__ = ["ID", "Column", "Table", "TablesFile"]
 
 ID = ColumnName("id")
 """The primary key that every table has, a text unique within the tenant; made by the engine unless given."""
-
-
-def _type(value: Any) -> ColumnType:
-    try:
-        return ColumnType(value)
-    except ValueError:
-        raise ValueError(f"expected one of {', '.join(ColumnType)}") from None
 
 
 Named = Annotated[ColumnName, AfterValidator(parse_column), named(parse_column, but=ID)]
@@ -42,7 +35,7 @@ class Column(BaseModel):
 
     model_config = snake_config
 
-    type: Annotated[ColumnType, BeforeValidator(_type)]
+    type: Annotated[ColumnType, one_of(ColumnType)]
     """What the column holds."""
     required: bool = False
     """Whether every row must have a value."""
@@ -56,11 +49,11 @@ class Column(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> Column:
         if self.references is not None and self.type is not ColumnType.TEXT:
-            raise ValueError("a column that references another table holds its id: type must be text")
+            raise misplaced([(("type",), "a column that references another table holds its id: type must be text")])
         try:
             self.initial(datetime.now(UTC))
         except (QueryError, TypeError, ValueError):
-            raise ValueError(f"the default does not fit the type {self.type}") from None
+            raise misplaced([(("default",), f"the default does not fit the type {self.type}")]) from None
         return self
 
     def initial(self, now: datetime) -> Any:
@@ -118,15 +111,24 @@ class Table(BaseModel):
 
     @model_validator(mode="after")
     def _keys_exist(self) -> Table:
-        for key in self.unique:
+        found: list[tuple[tuple[str | int, ...], str]] = []
+        for index, key in enumerate(self.unique):
             if not key or len(set(key)) != len(key):
-                raise ValueError("a unique key names at least one column, and each once")
-            for column in key:
-                if column not in self.columns:
-                    raise ValueError(f"unique names '{column}', which is not a column of this table")
-                if self.columns[column].type in (ColumnType.JSON, ColumnType.FLOAT):
-                    raise ValueError(f"unique names '{column}', whose type cannot be a key")
+                found.append((("unique", index), "a unique key names at least one column, and each once"))
+            for part, column in enumerate(key):
+                wrong = self._no_key(column)
+                if wrong:
+                    found.append((("unique", index, part), f"unique names '{column}', {wrong}"))
+        if found:
+            raise misplaced(found)
         return self
+
+    def _no_key(self, column: ColumnName) -> str | None:
+        if column not in self.columns:
+            return f"which is not a column of this table{meant(column, self.columns)}"
+        if self.columns[column].type in (ColumnType.JSON, ColumnType.FLOAT):
+            return "whose type cannot be a key"
+        return None
 
 
 class TablesFile(BaseModel):
@@ -139,9 +141,13 @@ class TablesFile(BaseModel):
 
     @model_validator(mode="after")
     def _named_and_linked(self) -> TablesFile:
+        found: list[tuple[tuple[str | int, ...], str]] = []
         for name, table in self.tables.items():
             table._name = name  # noqa: SLF001  # the key is the name; the model above cannot see its key
             for column, target in table.references.items():
                 if target not in self.tables:
-                    raise ValueError(f"{name}.{column} references '{target}', which is not declared")
+                    message = f"references '{target}', which is not declared{meant(target, self.tables)}"
+                    found.append((("tables", name, "columns", column, "references"), message))
+        if found:
+            raise misplaced(found)
         return self

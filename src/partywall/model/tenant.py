@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
 
-from partywall.model._base import FileModel, Moment, named
+from partywall.model._base import FileModel, Moment, named, one_of
 from partywall.model.plan import (
     GIGABYTE,
     SOFT,
@@ -55,13 +55,6 @@ class Status(StrEnum):
 
 _LABEL: Final = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 """A part of a host name."""
-
-
-def _status(value: Any) -> Status:
-    try:
-        return Status(value)
-    except ValueError:
-        raise ValueError(f"expected one of {', '.join(Status)}") from None
 
 
 def _email(value: str) -> str:
@@ -147,7 +140,7 @@ class TenantSpec(FileModel):
     """Its name in hosts and paths; may change, and is no other tenant's."""
     type: PlanKey
     """The plan, by its name in plans.yaml."""
-    status: Annotated[Status, BeforeValidator(_status)]
+    status: Annotated[Status, one_of(Status)]
     """Where the tenant stands. What the engine imposed counts too: the stricter of the two is in force."""
     created_at: Moment | None = None
     """When the tenant was made, such as "2026-11-23T10:00:00Z"."""

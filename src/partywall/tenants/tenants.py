@@ -21,7 +21,7 @@ from partywall.errors import ConfigError, InvalidArgument, PartywallError, Tenan
 from partywall.isolation import Isolation
 from partywall.ledger import LifecycleRecord, Operation
 from partywall.model import Owner, Settings, Status, Strategy, Tenant, TenantSpec
-from partywall.names import TenantId, new_tenant_id, parse_plan, parse_slug
+from partywall.names import TenantId, meant, new_tenant_id, parse_plan, parse_slug
 from partywall.tenants.creation import Creation
 from partywall.tenants.journal import Journal
 from partywall.tenants.purging import Purging
@@ -338,7 +338,7 @@ def _valid(model: type[M], given: Mapping[str, Any]) -> M:
     try:
         return model.model_validate({name: _frozen(value) for name, value in given.items() if value is not None})
     except ValidationError as error:
-        raise InvalidArgument("; ".join(map(_problem, error.errors()))) from None
+        raise InvalidArgument("; ".join(_problem(model, each) for each in error.errors())) from None
 
 
 def _frozen(value: Any) -> Any:
@@ -347,8 +347,11 @@ def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
-def _problem(error: ErrorDetails) -> str:
-    return f"{'.'.join(map(str, error['loc']))}: {error['msg'].removeprefix('Value error, ')}"
+def _problem(model: type[BaseModel], error: ErrorDetails) -> str:
+    path = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
+        return f"'{path}' is not known{meant(path, map(to_camel, model.model_fields))}"
+    return f"{path}: {error['msg'].removeprefix('Value error, ')}"
 
 
 def _document(model: BaseModel) -> dict[str, Any]:
