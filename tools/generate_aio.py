@@ -44,6 +44,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from partywall.names import TenantId
+from partywall.quotas import Hold
 from partywall.workers import Entering, Workers
 '''
 """Before the twins of one module: what their templates need is imported, what they don't is removed afterwards."""
@@ -73,6 +74,15 @@ RESERVE = '''
             return AsyncReservation(await self._workers.make(self, held), self._workers)
 
         return Entering(make)
+
+    def hold(
+        self, tenant_id: str, *, lease: float | None = None, wait: float | None = None, **amounts: int
+    ) -> Entering[Hold]:
+        """Hold places of a concurrency quota, such as ``agents=1``; waiting for them holds no thread.
+
+        Awaited for the handle, or entered at once: ``async with engine.aio.quotas.hold(...)``.
+        """
+        return Entering(partial(self._sync.hold_async, tenant_id, lease=lease, wait=wait, **amounts))
 '''
 
 RESERVATION = '''

@@ -18,6 +18,7 @@ from partywall.ledger import LifecycleRecord, SqliteLedger
 from partywall.limits import Limiter
 from partywall.model import Status
 from partywall.names import TenantId
+from partywall.quotas import Places
 
 ACME, BETA = TenantId("ten_acme"), TenantId("ten_beta")
 PLANS = """\
@@ -49,7 +50,7 @@ class World:
         self.directory = Directory(self.catalog, self.ledger)
         self.audit = AuditLog(self.ledger, clock)
         self.limiter = Limiter(self.directory, clock)
-        self.agents = Agents(self.directory, self.ledger, self.audit, self.limiter, clock)
+        self.agents = Agents(self.directory, self.ledger, self.audit, self.limiter, Places(self.directory), clock)
         self.directory.subscribe(self.agents.on_change)
 
     def close(self) -> None:

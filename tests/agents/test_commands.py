@@ -18,6 +18,7 @@ from partywall.clock import SystemClock
 from partywall.errors import InvalidArgument, LedgerError, QuotaExceeded, TenantSuspended
 from partywall.ledger import AgentProcess, SqliteLedger
 from partywall.model import Status
+from partywall.quotas import Places
 
 ACME, BETA = "ten_acme", "ten_beta"
 HERE = processes()
@@ -313,7 +314,7 @@ input()
     (process,) = ledger.read(lambda tx: tx.agents())
     assert alive(process.pid)
     audit = AuditLog(ledger, SystemClock())
-    agents = Agents(world.directory, ledger, audit, world.limiter, SystemClock())
+    agents = Agents(world.directory, ledger, audit, world.limiter, Places(world.directory), SystemClock())
     assert agents.reap() == (process.agent_id,)
     assert not alive(process.pid)
     assert not alive(child)

@@ -2,14 +2,25 @@
 
 import asyncio
 import threading
+from types import SimpleNamespace
 
 import pytest
 
-from partywall.agents.places import Places
 from partywall.errors import InvalidArgument, PartywallError, QuotaExceeded, RateLimited, TenantSuspended
 from partywall.model import Status
+from partywall.quotas import Places
 
 ACME, BETA = "ten_acme", "ten_beta"
+
+
+class Granting:
+    """Grants every tenant the same number of agents."""
+
+    def __init__(self, agents):
+        self.quotas = SimpleNamespace(agents=agents)
+
+    def grants(self, tenant_id):
+        return self
 
 
 async def forever():
@@ -233,7 +244,7 @@ def test_a_cancelled_or_expired_wait_leaves_no_place_behind(world):
 
 
 def test_a_place_given_to_somebody_who_just_went_away_is_taken_back():
-    places = Places(lambda _: 1)
+    places = Places(Granting(1))
     places.ask(ACME, queue=False)
     late = places.ask(ACME, queue=True)
     places.give_back(ACME)
@@ -243,11 +254,11 @@ def test_a_place_given_to_somebody_who_just_went_away_is_taken_back():
 
 
 def test_nobody_overtakes_the_queue_while_a_raised_quota_is_not_heard_of_yet():
-    limit = [1]
-    places = Places(lambda _: limit[0])
+    tenants = Granting(1)
+    places = Places(tenants)
     places.ask(ACME, queue=False)
     waiting = places.ask(ACME, queue=True)
-    limit[0] = 2
+    tenants.quotas.agents = 2
     with pytest.raises(QuotaExceeded):
         places.ask(ACME, queue=False)
     places.look_again([ACME])

@@ -203,7 +203,7 @@ def test_l9_a_stepped_wall_clock_hands_out_no_fresh_month(quotas: Quotas, clock:
 def test_agents_are_read_live_from_their_gauge(usage: Usage, quotas: Quotas) -> None:
     assert quotas.check(ACME).agents.current == 0
     running = {ACME: 2, BETA: 1}
-    quotas.add_gauge("agents", running.__getitem__)
+    usage.add_gauge("agents", running.__getitem__)
     assert (quotas.check(ACME).agents.exceeded, quotas.check(BETA).agents.exceeded) == (True, False)
     assert usage.totals(BETA)["agents"] == 1
     running[ACME] = 0
@@ -211,6 +211,6 @@ def test_agents_are_read_live_from_their_gauge(usage: Usage, quotas: Quotas) -> 
 
 
 @pytest.mark.parametrize("metric", ["tokens", "seats"])
-def test_only_what_is_not_counted_has_a_gauge(quotas: Quotas, metric: str) -> None:
+def test_only_what_is_not_counted_has_a_gauge(usage: Usage, metric: str) -> None:
     with pytest.raises(InvalidArgument):
-        quotas.add_gauge(metric, lambda tenant_id: 0)
+        usage.add_gauge(metric, lambda tenant_id: 0)

@@ -6,7 +6,6 @@ import asyncio
 import builtins
 import inspect
 import logging
-import math
 import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -19,13 +18,12 @@ from partywall.agents.agent import Agent
 from partywall.agents.commands import Command, CommandRun, parse_command
 from partywall.agents.coroutines import CoroutineRun, LoopThread, running_loop
 from partywall.agents.ladder import Ladder, StopReport
-from partywall.agents.places import Place, Places
 from partywall.agents.processes import processes
 from partywall.agents.reaping import reap
 from partywall.agents.run import STOPPED, Run, Runs
 from partywall.clock import Clock
 from partywall.context import TenantContext, current_tenant
-from partywall.errors import BackendError, InvalidArgument, PartywallError, TenantNotFound
+from partywall.errors import BackendError, InvalidArgument, PartywallError
 from partywall.ledger import AgentProcess, Ledger
 from partywall.model import Status
 from partywall.names import TenantId, parse_action
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from partywall.audit import AuditLog
     from partywall.directory import Directory, DirectoryChange
     from partywall.limits import Limiter
+    from partywall.quotas import Places
 
 __all__ = ["Agents", "Work"]
 
@@ -48,14 +47,16 @@ _GRACE: Final = 5.0
 class Agents:
     """What runs for tenants. Thread-safe."""
 
-    def __init__(self, directory: Directory, ledger: Ledger, audit: AuditLog, limiter: Limiter, clock: Clock) -> None:
+    def __init__(
+        self, directory: Directory, ledger: Ledger, audit: AuditLog, limiter: Limiter, places: Places, clock: Clock
+    ) -> None:
         self._directory = directory
         self._ledger = ledger
         self._audit = audit
         self._limiter = limiter
         self._clock = clock
         self._processes = processes()
-        self._places = Places(self._limit)
+        self._places = places
         self._runs = Runs()
         self._loop = LoopThread()
         self._lock = threading.Lock()
@@ -86,16 +87,7 @@ class Agents:
         with _handed_over(work):
             tenant = self._directory.require_active(tenant_id)
             build = self._builder(work, name, env, cwd, loop)
-            place = self._places.ask(tenant, queue=_seconds(wait) > 0)
-            try:
-                if not place.done() and running_loop() is not None:
-                    raise InvalidArgument("waiting here would stop the event loop; await the spawn, or use a thread")
-                place.result(wait)
-            except TimeoutError:
-                raise self._places.withdraw(tenant, place) from None
-            except BaseException:
-                self._places.withdraw(tenant, place)
-                raise
+            self._places.take(tenant, wait=wait)
             return self._started(tenant, build)
 
     async def spawn_async(
@@ -112,8 +104,7 @@ class Agents:
         with _handed_over(work):
             tenant = self._directory.require_active(tenant_id)
             build = self._builder(work, name, env, cwd, None)
-            place = self._places.ask(tenant, queue=_seconds(wait) > 0)
-            await self._awaited(tenant, place, wait)
+            await self._places.take_async(tenant, wait=wait)
             if inspect.iscoroutine(work):
                 return self._started(tenant, build)
             # Shielded: a command that has begun to start is started, or given up, whole.
@@ -125,7 +116,7 @@ class Agents:
         return [self._handle(run) for run in runs]
 
     def count(self, tenant_id: str) -> int:
-        """The number of places that the tenant's agents hold."""
+        """The number of agents that run for the tenant, and of places that are held with ``quotas.hold``."""
         return self._places.count(TenantId(tenant_id))
 
     def stop(self, agent_id: str, *, grace: float = _GRACE) -> StopReport:
@@ -179,12 +170,6 @@ class Agents:
         for agent_id in self._climb(self._runs.all(), grace, _unrecorded).wait().not_stopped:
             _log.warning("agent %s has not stopped", agent_id)
         self._loop.close()
-
-    def _limit(self, tenant_id: TenantId) -> int | None:
-        try:
-            return self._directory.grants(tenant_id).quotas.agents
-        except TenantNotFound:
-            return 0
 
     def _handle(self, run: Run) -> Agent:
         return Agent(run, self._stop)
@@ -263,15 +248,6 @@ class Agents:
         self._runs.remove(run)
         self._places.give_back(run.tenant_id)
 
-    async def _awaited(self, tenant: TenantId, place: Place, wait: float | None) -> None:
-        try:
-            await asyncio.wait_for(asyncio.wrap_future(place), wait)
-        except TimeoutError:
-            raise self._places.withdraw(tenant, place) from None
-        except BaseException:
-            self._places.withdraw(tenant, place)
-            raise
-
     def _stop(self, run: Run, grace: float) -> StopReport:
         return self._climb([run], grace, _unrecorded).wait()
 
@@ -332,13 +308,6 @@ def _handed_over(work: object) -> Iterator[None]:
         if inspect.iscoroutine(work) and inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
             work.close()
         raise
-
-
-def _seconds(wait: float | None) -> float:
-    seconds = 0.0 if wait is None else wait
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise InvalidArgument("wait is a number of seconds, at least 0")
-    return seconds
 
 
 def _closed() -> BackendError:

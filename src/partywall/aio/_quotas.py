@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import partial
 
 from partywall.names import TenantId
+from partywall.quotas import Hold
 from partywall.quotas.history import PeriodTotal, UsageDifference
 from partywall.quotas.quotas import Quotas
 from partywall.quotas.report import QuotaReport
@@ -45,6 +46,15 @@ class AsyncQuotas:
             return AsyncReservation(await self._workers.make(self, held), self._workers)
 
         return Entering(make)
+
+    def hold(
+        self, tenant_id: str, *, lease: float | None = None, wait: float | None = None, **amounts: int
+    ) -> Entering[Hold]:
+        """Hold places of a concurrency quota, such as ``agents=1``; waiting for them holds no thread.
+
+        Awaited for the handle, or entered at once: ``async with engine.aio.quotas.hold(...)``.
+        """
+        return Entering(partial(self._sync.hold_async, tenant_id, lease=lease, wait=wait, **amounts))
 
 
 class AsyncReservation:

@@ -3,6 +3,8 @@
 from partywall.quotas.counters import COUNTED
 from partywall.quotas.counting import Crossing, crossing_of
 from partywall.quotas.history import PeriodTotal, UsageDifference
+from partywall.quotas.holds import Hold
+from partywall.quotas.places import Places
 from partywall.quotas.quotas import Quotas
 from partywall.quotas.report import QuotaReport, QuotaStatus
 from partywall.quotas.reservation import Reservation, Settlement
@@ -13,7 +15,9 @@ __all__ = [
     "COUNTED",
     "Crossing",
     "Gauge",
+    "Hold",
     "PeriodTotal",
+    "Places",
     "QuotaReport",
     "QuotaStatus",
     "Quotas",

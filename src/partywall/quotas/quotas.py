@@ -12,15 +12,17 @@ from partywall.ledger import Ledger, Transaction
 from partywall.model import Grants, Table
 from partywall.names import TableName, TenantId
 from partywall.quotas.admission import require_room
-from partywall.quotas.counters import Standing, legal_amount, legal_metric, standing
+from partywall.quotas.counters import AGENTS, Standing, legal_amount, legal_metric, standing
 from partywall.quotas.counting import Counting
+from partywall.quotas.holds import Hold, Holds
 from partywall.quotas.idempotency import Request, legal_key, previous_month
+from partywall.quotas.places import Places
 from partywall.quotas.report import QuotaReport, report_of
 from partywall.quotas.reservation import Reservation
 from partywall.quotas.reservations import Reservations, legal_lease
 from partywall.quotas.rows import CountedRows
 from partywall.quotas.tenants import Tenants, require_in_service
-from partywall.quotas.usage import Gauge, Usage
+from partywall.quotas.usage import Usage
 
 __all__ = ["Quotas"]
 
@@ -38,13 +40,14 @@ class Quotas:
         audit = AuditLog(ledger, clock)
         self._counting = Counting(tenants, audit, clock)
         self._reservations = Reservations(ledger, tenants, clock, self._counting, audit)
-
-    def add_gauge(self, metric: str, gauge: Gauge) -> None:
-        """Read a metric that is not counted, such as ``agents``, from where it is known."""
-        self._usage.add_gauge(metric, gauge)
+        self.places = Places(tenants)
+        """The places of the concurrency quota, which agents and holds share."""
+        self._holds = Holds(self.places, tenants, clock)
+        self._usage.add_gauge(AGENTS, self.places.count)
 
     def check(self, tenant_id: str) -> QuotaReport:
         """Where the tenant stands against each of its quotas; refused for a tenant that is not in service."""
+        self._holds.expire()
 
         def work(tx: Transaction) -> tuple[_Found, bool]:
             known = require_in_service(self._tenants, tx, tenant_id)
@@ -108,13 +111,29 @@ class Quotas:
 
         return self._ledger.write(work)
 
+    def hold(self, tenant_id: str, *, lease: float | None = None, wait: float | None = None, **amounts: int) -> Hold:
+        """Hold places of a concurrency quota, such as ``agents=1``, for what the embedder runs itself.
+
+        They count as agents that run, until the handle is released, its ``with`` block ends, or this process dies;
+        with a ``lease`` also after so many seconds (at most a day) unless it is extended. Raises QuotaExceeded when
+        they are not free, nor became free within ``wait`` seconds, InvalidArgument, the refusals of a tenant that is
+        not in service.
+        """
+        return self._holds.take(tenant_id, amounts, lease, wait)
+
+    async def hold_async(
+        self, tenant_id: str, *, lease: float | None = None, wait: float | None = None, **amounts: int
+    ) -> Hold:
+        """The awaitable twin of ``hold``; waiting for a place holds no thread, and may be cancelled."""
+        return await self._holds.take_async(tenant_id, amounts, lease, wait)
+
     def counted_rows(self, tables: Mapping[TableName, Table]) -> CountedRows:
         """Who counts the rows of those tables that declare a quota."""
         return CountedRows(self._ledger, self._tenants, self._clock, self._counting, self._reservations, tables)
 
     def expire_leases(self) -> int:
-        """Settle every reservation whose lease has ended; returns how many."""
-        return self._reservations.expire()
+        """Settle every reservation, and end every hold, whose lease has ended; returns how many."""
+        return self._reservations.expire() + self._holds.expire()
 
     def recover(self) -> int:
         """Settle the reservations of engines that are gone, whatever their lease; returns how many."""
