@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import partywall
 from partywall.backend import Placement
 from partywall.cli.sight import look
 from partywall.clock import SystemClock, month_of
@@ -269,3 +270,25 @@ def test_looking_at_a_ledger_cannot_write_it(
     write(lambda tx: tx.put_lifecycle(suspended(acme)))
     with look(folder) as sight, pytest.raises(LedgerError):
         sight.ledger.write(lambda tx: tx.put_lifecycle(suspended(acme)))
+
+
+def test_status_tells_what_a_running_engine_has_in_force_and_not_what_the_files_say_now(
+    here: Run, folder: DataFolder
+) -> None:
+    alone = here("status", "--json").document
+    assert alone["in_force"] is None
+    with partywall.open(folder.root, watch=False) as engine:
+        told = here("status", "--json").document
+        assert (told["digest"], told["in_force"]["generation"]) == (engine.catalog.snapshot.digest, 1)
+        assert told["digest"] == alone["digest"]
+        assert told["in_force"]["last_success"] == told["in_force"]["checked_at"]
+        plans = folder.tenancy / "plans.yaml"
+        plans.write_text(plans.read_text().replace("price: 29", "price: 39"))
+        (folder.tenancy / "tenants" / "bad.yaml").write_text("slug: [\n")
+        unread = here("status", "--json").document
+        assert (unread["digest"], unread["problems"]) == (told["digest"], [])
+        engine.catalog.refresh()
+        read = here("status", "--json").document
+        assert (read["in_force"]["generation"], len(read["problems"])) == (2, 1)
+        assert f"generation 2, digest {read['digest'][:12]}, looked at " in here("status").out
+    assert here("status", "--json").document["in_force"] is None

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
 
 from partywall.catalog.cache import Cache, Good
@@ -17,11 +18,11 @@ from partywall.catalog.reader import Folder, Read, digest_of
 from partywall.catalog.reload import Reload
 from partywall.catalog.snapshot import Snapshot
 from partywall.clock import SystemClock
-from partywall.errors import InvalidArgument, Problem
+from partywall.errors import ConfigError, InvalidArgument, Problem
 from partywall.model import EngineConfig, Table
 from partywall.names import PlanName, TableName
 
-__all__ = ["Look", "edit_plan", "look", "reported"]
+__all__ = ["Look", "edit_plan", "last_good", "look", "reported", "stamp"]
 
 
 class Look:
@@ -50,6 +51,24 @@ def look(root: Path, *, last_good: bool = True, give_ids: bool = False) -> Look:
     identify = _given if give_ids else _without
     with _last_good(Path(root)) if last_good else _nothing() as cache:
         return Look(Reload(Folder(Path(root)), SystemClock(), cache, identify))
+
+
+def last_good(root: Path) -> Snapshot | None:
+    """What the catalog that is open on the folder has in force, or the last one had; None before there was one."""
+    with _last_good(Path(root)) as cache, TemporaryDirectory() as without_files:
+        try:
+            # Where there are no files at all, every last good version is held.
+            return None if cache is None else Reload(Folder(Path(without_files)), SystemClock(), cache, _without).before
+        except ConfigError:
+            return None
+
+
+def stamp(root: Path) -> frozenset[object]:
+    """Equal as long as no file was touched; nothing is read."""
+    try:
+        return frozenset(Folder(Path(root)).scan().items())
+    except OSError as error:
+        return frozenset([str(error)])
 
 
 def reported(root: Path) -> Health | None:
@@ -104,9 +123,11 @@ def _without(_key: str, document: Document, _read: Read, _had: str | None) -> Re
     return document.problem((), "the file has no id yet; the engine gives it one when it is opened")
 
 
-def _given(_key: str, document: Document, _read: Read, had: str | None) -> Read | Problem:
+def _given(key: str, document: Document, _read: Read, had: str | None) -> Read | Problem:
+    # The same id each time, so that two looks at a file agree that it is one tenant's.
+    made = f"ten_{digest_of(key.encode())[:16]}"
     try:
-        raw = with_first_line(document, identity_line(had)).encode()
+        raw = with_first_line(document, identity_line(had or made)).encode()
     except InvalidArgument:
         return document.problem((), "the file has no id; give it one")
     return Read(raw, digest_of(raw), (0, 0, 0, 0))

@@ -2,6 +2,7 @@
 
 from partywall.cli import (  # noqa: F401  # each adds its own
     audit,
+    diff,
     init,
     plans,
     plugins,
@@ -10,6 +11,7 @@ from partywall.cli import (  # noqa: F401  # each adds its own
     tenants,
     usage,
     validate,
+    watch,
 )
 from partywall.cli.app import run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -21,6 +22,7 @@ __all__ = [
     "placement_document",
     "plan_document",
     "plan_grants",
+    "rate_text",
     "tenant_document",
     "tenant_summary",
 ]
@@ -120,6 +122,12 @@ def operation_document(operation: Operation) -> dict[str, Any]:
         "created_at": moment(operation.created_at),
         "progress": operation.progress,
     }
+
+
+def rate_text(limit: Mapping[str, Any]) -> str:
+    """A rate limit for people."""
+    window = f"{limit['window_ms'] / 1000:g} s"
+    return f"{limit['max_requests']:,} in {window} per {limit['per']}, {limit['algorithm'].replace('_', ' ')}"
 
 
 def limit_text(metric: str, amount: int | None, *, none: str = "unlimited") -> str:

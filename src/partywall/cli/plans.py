@@ -9,7 +9,7 @@ import click
 from partywall.catalog import edit_plan
 from partywall.catalog.document import load
 from partywall.cli.app import Call, command, partywall
-from partywall.cli.documents import limit_text, plan_document
+from partywall.cli.documents import limit_text, plan_document, rate_text
 from partywall.cli.sight import look
 from partywall.errors import InvalidArgument
 from partywall.names import parse_plan
@@ -63,7 +63,7 @@ def show(call: Call, name: str) -> None:
             **{key: document[key] for key in ("plan", "name", "price", "isolation")},
             **{metric: limit_text(metric, limit) for metric, limit in document["quotas"].items()},
             "features": ", ".join(document["features"]),
-            **{f"rate limit {action}": _rate(limit) for action, limit in document["rate_limits"].items()},
+            **{f"rate limit {action}": rate_text(limit) for action, limit in document["rate_limits"].items()},
             "retention": f"{document['retention_days']} days",
         }
     )
@@ -97,8 +97,3 @@ def _value(text: str) -> Any:
     if document.problems:
         raise InvalidArgument("; ".join(problem.message for problem in document.problems))
     return document.data
-
-
-def _rate(limit: dict[str, Any]) -> str:
-    window = f"{limit['window_ms'] / 1000:g} s"
-    return f"{limit['max_requests']:,} in {window} per {limit['per']}, {limit['algorithm'].replace('_', ' ')}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
 
-from partywall.catalog import Catalog, Look, Snapshot
+from partywall.catalog import Catalog, Health, Look, Snapshot, reported
 from partywall.catalog import look as look_at_files
 from partywall.directory import Directory
 from partywall.errors import Problem
@@ -25,8 +25,10 @@ __all__ = ["Sight", "look", "open_for_reading"]
 class Sight:
     """One look at files and ledger together: what the engine has in force, or would have."""
 
-    def __init__(self, files: Look, ledger: Ledger) -> None:
+    def __init__(self, files: Look, ledger: Ledger, health: Health | None) -> None:
         self.files = files
+        self.health = health
+        """How the files are doing, as the last engine told it."""
         self.ledger = ledger
         self.directory = Directory(cast("Catalog", _Still(files.snapshot)), ledger)
 
@@ -52,7 +54,7 @@ def look(folder: DataFolder) -> Iterator[Sight]:
     """Look at the folder; ConfigError when its files were never usable, LedgerError."""
     folder.require()
     with open_for_reading(folder) as ledger:
-        yield Sight(look_at_files(folder.root), ledger)
+        yield Sight(look_at_files(folder.root), ledger, reported(folder.root))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from partywall.cli.app import Call, command, partywall
-from partywall.cli.documents import operation_document, placement_document
+from partywall.cli.documents import moment, operation_document, placement_document
 from partywall.cli.sight import Sight, look, open_for_reading
 from partywall.errors import ConfigError, Problem
 from partywall.ledger import Ledger, OperationState
@@ -28,7 +28,7 @@ def status(call: Call) -> int:
     document: dict[str, Any] = {"folder": str(call.folder.root), "engine": {"running": pid is not None, "pid": pid}}
     try:
         with look(call.folder) as sight:
-            document.update(_seen(sight))
+            document.update(_seen(sight, pid))
     except ConfigError as error:
         document.update(_unusable(call, error.problems))
     document["plugin_problems"] = [asdict(problem) for problem in Registry().problems]
@@ -39,13 +39,13 @@ def status(call: Call) -> int:
     return 0 if document["usable"] else ConfigError.exit_code
 
 
-def _seen(sight: Sight) -> Mapping[str, Any]:
+def _seen(sight: Sight, pid: int | None) -> Mapping[str, Any]:
     statuses = [sight.directory.status(tenant_id) for tenant_id in sight.directory.ids()]
     return {
         "usable": True,
+        **_files(sight, pid),
         "tenants": {str(each): statuses.count(each) for each in Status},
         "plans": len(sight.snapshot.plans),
-        "problems": _problems(sight.problems),
         "pending_moves": [
             {
                 "tenant_id": move.tenant_id,
@@ -58,11 +58,32 @@ def _seen(sight: Sight) -> Mapping[str, Any]:
     }
 
 
+def _files(sight: Sight, pid: int | None) -> Mapping[str, Any]:
+    """What the running engine last told of the files; without one, what they are found to say now."""
+    health = sight.health if pid is not None else None
+    if health is None or health.pid != pid:
+        digest = sight.snapshot.digest
+        return {"in_force": None, "digest": digest, "problems": _problems(sight.problems), "notices": []}
+    return {
+        "in_force": {
+            "generation": health.generation,
+            "checked_at": moment(health.checked_at),
+            "last_success": moment(health.last_success),
+        },
+        "digest": health.digest,
+        "problems": _problems(health.problems),
+        "notices": _problems(health.notices),
+    }
+
+
 def _unusable(call: Call, problems: Iterable[Problem]) -> Mapping[str, Any]:
     with open_for_reading(call.folder) as ledger:
         operations = _operations(ledger)
     return {
         "usable": False,
+        "in_force": None,
+        "digest": None,
+        "notices": [],
         "tenants": None,
         "plans": None,
         "problems": _problems(problems),
@@ -90,6 +111,7 @@ def _show(call: Call, document: Mapping[str, Any]) -> None:
             "tenants": counts,
             "plans": document["plans"],
             "files": _well(document["problems"], "problem") if document["usable"] else "cannot be used",
+            "in force": _in_force(document),
             "plugins": _well(document["plugin_problems"], "problem"),
             "moves": _well(document["pending_moves"], "pending move", none="none pending"),
             "operations": _well(document["operations"], "unfinished operation", none="none unfinished"),
@@ -97,6 +119,8 @@ def _show(call: Call, document: Mapping[str, Any]) -> None:
     )
     for problem in document["problems"]:
         call.output.line(str(Problem(**problem)))
+    for notice in document["notices"]:
+        call.output.line(str(Problem(**notice)))
     for problem in document["plugin_problems"]:
         call.output.line(f"{problem['distribution']} ({problem['entry_point']}): {problem['message']}")
     for move in document["pending_moves"]:
@@ -104,6 +128,14 @@ def _show(call: Call, document: Mapping[str, Any]) -> None:
     for operation in document["operations"]:
         about = operation["tenant_id"] or "-"
         call.output.line(f"{operation['id']}: {operation['kind']} {about} {operation['state']} by {operation['actor']}")
+
+
+def _in_force(document: Mapping[str, Any]) -> str | None:
+    told, digest = document["in_force"], document["digest"]
+    if told is None:
+        return digest and f"digest {digest[:12]}, once an engine opens it"
+    well = f", all well at {told['last_success']}" if told["last_success"] else ""
+    return f"generation {told['generation']}, digest {digest[:12]}, looked at {told['checked_at']}{well}"
 
 
 def _well(found: list[Any], what: str, *, none: str = "ok") -> str:
