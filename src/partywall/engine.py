@@ -143,7 +143,7 @@ class Engine:
         self.catalog.retire([record.tenant_id for record in records if record.purged_at is not None])
 
     def _recover(self) -> None:
-        self.catalog.discard_leftovers()
+        self.catalog.recover()
         with acting_as("engine"):
             self.agents.reap()
             self.quotas.recover()

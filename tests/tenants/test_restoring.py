@@ -117,7 +117,7 @@ def test_g11_what_a_killed_engine_was_writing_is_removed_at_the_next_start(
     engine: Engine, open_engine: Callable[..., Engine]
 ) -> None:
     tenancy = engine.folder.tenancy
-    left = [tenancy / "tenants" / ".acme.yaml.0123456789ab.tmp", tenancy / ".plans.yaml.ba9876543210.tmp"]
+    left = [tenancy / "tenants" / ".acme.yaml.0123456789ab.new", tenancy / ".plans.yaml.ba9876543210.new"]
     kept = [tenancy / "tenants" / ".acme.yaml.swp", tenancy / "tenants" / "notes.tmp"]
     engine.close()
     for path in left + kept:

@@ -1,4 +1,4 @@
-"""The last good version of each file, and edits that are not on record yet, kept across restarts.
+"""The last good version of each file, and what must be known of edits of late, kept across restarts.
 
 What it loses, the files themselves give again.
 """
@@ -6,13 +6,14 @@ What it loses, the files themselves give again.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 __all__ = ["Cache", "Good"]
 
@@ -21,6 +22,7 @@ _STEPS: Final = (
     "CREATE TABLE good (key TEXT PRIMARY KEY, digest TEXT NOT NULL, data TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE unrecorded (place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, document TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS report (one INTEGER PRIMARY KEY CHECK (one = 1), document TEXT NOT NULL)",
+    "CREATE TABLE intent (place INTEGER PRIMARY KEY, key TEXT NOT NULL, document TEXT NOT NULL)",
 )
 """What leads from each format to the next."""
 _PUT_EDITED: Final = (
@@ -145,6 +147,29 @@ class Cache:
         if self._connection is not None:
             for (document,) in self._connection.execute("SELECT document FROM report"):
                 yield str(document)
+
+    def keep_intents(self, key: str, intents: Iterable[tuple[Any, ...]]) -> None:
+        """Remember what was written into a file of late, as plain JSON, in place of what was remembered before."""
+        rows = [(key, json.dumps(intent)) for intent in intents]
+        self._guarded(lambda: self._keep_intents(key, rows))
+
+    def _keep_intents(self, key: str, rows: Iterable[tuple[str, str]]) -> None:
+        if self._connection is not None:
+            with self._connection as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("DELETE FROM intent WHERE key = ?", (key,))
+                connection.executemany("INSERT INTO intent (key, document) VALUES (?, ?)", rows)
+
+    def intents(self) -> list[tuple[str, list[Any]]]:
+        """What was written into files of late, oldest first, by key."""
+        found: list[tuple[str, list[Any]]] = []
+        self._guarded(lambda: found.extend(self._intents()))
+        return found
+
+    def _intents(self) -> Iterator[tuple[str, list[Any]]]:
+        if self._connection is not None:
+            for key, document in self._connection.execute("SELECT key, document FROM intent ORDER BY place"):
+                yield str(key), json.loads(document)
 
     def scrub(self) -> None:
         """Write the file anew without the bytes of what was forgotten, and empty its log."""

@@ -22,7 +22,7 @@ from partywall.catalog.reload import Reload
 from partywall.catalog.snapshot import CatalogChange, Snapshot
 from partywall.catalog.trail import Edited
 from partywall.catalog.watcher import Target, Watcher
-from partywall.catalog.writer import discard_leftovers
+from partywall.catalog.writer import recover
 from partywall.clock import Clock, SystemClock
 from partywall.errors import Problem
 from partywall.model import EngineConfig, Table, TenantSpec
@@ -99,10 +99,11 @@ class Catalog:
         with self._lock:
             return self._health()
 
-    def discard_leftovers(self) -> None:
-        """Remove files that a killed engine had not finished; only for the engine that owns the folder."""
-        for folder in (self._folder.tenancy, self._folder.tenants):
-            discard_leftovers(folder)
+    def recover(self) -> None:
+        """Finish what a killed engine was writing; only for the engine that owns the folder."""
+        put_back = [recover(folder) for folder in (self._folder.tenancy, self._folder.tenants)]
+        if any(put_back):
+            self.refresh()
 
     def start(self) -> None:
         """Watch the files from now on, unless it was opened with ``watch=False``."""

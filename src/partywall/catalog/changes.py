@@ -8,7 +8,7 @@ from typing import Final
 
 from partywall.catalog.document import Document, load
 from partywall.catalog.document import Mapping as Node
-from partywall.catalog.edits import changed, plain_of, rewrite, with_first_line
+from partywall.catalog.edits import changed, encoded, plain_of, rewrite, with_first_line
 from partywall.catalog.reader import PLANS, Folder, Read, Unreadable, Unstable, digest_of
 from partywall.catalog.reload import Reload
 from partywall.catalog.render import rendered
@@ -21,7 +21,6 @@ from partywall.names import PlanName, new_tenant_id
 
 __all__ = ["Changes", "identify", "identity_line"]
 
-_BOM: Final = b"\xef\xbb\xbf"
 _MODELINE: Final = "# yaml-language-server: $schema=../schema/tenant.json\n"
 _TRIES: Final = 50
 _PAUSE_SECONDS: Final = 0.02
@@ -33,15 +32,11 @@ def identity_line(text_of: str | None) -> str:
     return f"id: {text_of or new_tenant_id()}"
 
 
-def _encoded(text: str, like: bytes) -> bytes:
-    return (_BOM if like.startswith(_BOM) else b"") + text.encode()
-
-
 def identify(folder: Folder, key: str, document: Document, read: Read, had: str | None) -> Read | Problem:
     """Write an id into a tenant's file that has none."""
     line = identity_line(had)
     try:
-        raw = _encoded(with_first_line(document, line), read.raw)
+        raw = encoded(with_first_line(document, line), read.raw)
         if not replace(folder.path(key), read.digest, raw):
             return document.problem((), "the file has no id, and changed while it was given one; it is tried again")
         written = folder.read(key)
@@ -98,6 +93,7 @@ class Changes:
         """Remove a tenant's file; the tenant is out of the snapshot at once."""
         key = self._key_of(tenant_id)
         remove(self._folder.path(key))
+        self._reload.intents.forget(key)
         return self._reload.remove([key], "engine")
 
     def _key_of(self, tenant_id: str) -> str:
@@ -117,9 +113,10 @@ class Changes:
             self._publish_saved(self._reload.overtake(key, read))
             if not isinstance(document.root, Node) or not isinstance(data := document.data, dict):
                 raise ConfigError("the file cannot be edited", [document.problem((), "expected a mapping")])
-            raw = _encoded(rewrite(document, {**changed(data, changes), **always}), read.raw)
+            raw = encoded(rewrite(document, {**changed(data, changes), **always}), read.raw)
             self._check(key, raw, read.raw)
             if raw == read.raw or replace(self._folder.path(key), read.digest, raw):
+                self._reload.intents.note(key, data, changes)
                 return self._publish(key, raw)
         raise TenantConflict("the file kept changing while it was edited; try again")
 
@@ -163,10 +160,11 @@ class Changes:
             read = self._folder.read(key)
         except (OSError, Unreadable, Unstable):
             read = None
+        ours = Read(raw, digest_of(raw), _NEVER_READ)
         if read is None or read.raw != raw:
             # Somebody saved right afterwards: ours was in force on disk, and theirs is read as any edit is.
-            changes, _ = self._reload.absorb({key: Read(raw, digest_of(raw), _NEVER_READ)}, "engine")
+            changes, _ = self._reload.absorb({key: ours}, "engine")
             self._reload.intake.again(key)
             return changes
         self._reload.intake.seen(key, read)
-        return self._reload.absorb({key: read}, "engine")[0]
+        return self._reload.absorb({key: ours}, "engine")[0]

@@ -25,8 +25,9 @@ from partywall.catalog.scalars import Plain, written
 from partywall.catalog.validation import canonical
 from partywall.errors import InvalidArgument
 
-__all__ = ["changed", "plain_of", "rewrite", "with_first_line"]
+__all__ = ["changed", "encoded", "plain_of", "rewrite", "value_at", "with_first_line"]
 
+_BOM: Final = b"\xef\xbb\xbf"
 _STEP: Final = re.compile(r'"([^"]+)"|([^."]+)')
 
 
@@ -79,6 +80,18 @@ def changed(data: dict[str, Plain], changes: AbstractMapping[str, object]) -> di
             else:
                 place[last] = plain_of(value)
     return result
+
+
+def value_at(data: Plain, path: str) -> Plain:
+    """The value at a dotted path; None where there is nothing."""
+    for step in _steps(path):
+        data = data.get(step) if isinstance(data, dict) else None
+    return data
+
+
+def encoded(text: str, like: bytes) -> bytes:
+    """The text's bytes, with a byte order mark if the others have one."""
+    return (_BOM if like.startswith(_BOM) else b"") + text.encode()
 
 
 def with_first_line(document: Document, line: str) -> str:

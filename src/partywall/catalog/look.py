@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
+from typing import Any
 
 from partywall.catalog.cache import Cache, Good
 from partywall.catalog.changes import Changes, identity_line
@@ -102,6 +103,10 @@ class _LastGood(Cache):
     def unrecorded(self) -> dict[str, str]:
         """Nothing: records are the engine's to write."""
         return {}
+
+    def intents(self) -> list[tuple[str, list[Any]]]:
+        """Nothing: what an operator overwrote is the engine's to write again."""
+        return []
 
 
 @contextmanager

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import signal
 import stat
+import time
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -11,12 +15,26 @@ from typing import Final, TypeAlias
 
 from partywall.catalog.document import MAX_BYTES
 
-__all__ = ["ENGINE", "PLANS", "TABLES", "Folder", "Read", "Signature", "Unreadable", "Unstable", "counts", "digest_of"]
+__all__ = [
+    "ENGINE",
+    "PLANS",
+    "TABLES",
+    "Folder",
+    "Read",
+    "Signature",
+    "Unreadable",
+    "Unstable",
+    "being_written",
+    "counts",
+    "digest_of",
+]
 
 ENGINE: Final = "engine.yaml"
 PLANS: Final = "plans.yaml"
 TABLES: Final = "tables.yaml"
 FIXED: Final = (ENGINE, PLANS, TABLES)
+_WRITER_SECONDS: Final = 10.0
+"""Who keeps a file open and writes nothing for longer than this is not saving it."""
 
 Signature: TypeAlias = tuple[int, int, int, int]
 """Modification and change time in nanoseconds, size, inode: when none differs, the file was not touched."""
@@ -125,12 +143,31 @@ def _look(entry: os.DirEntry[str]) -> Signature | None:
         return (0, 0, 0, 0)
 
 
+def being_written(handle: int, status: os.stat_result) -> bool:
+    """Whether some process has the file open for writing, and wrote of late; False where the system cannot tell.
+
+    A read lease is refused while there is a writer. It is given back at once: who opens the file meanwhile waits
+    for that, and the signal of it is one that is ignored.
+    """
+    if time.time() - status.st_mtime > _WRITER_SECONDS or not hasattr(fcntl, "F_SETLEASE"):
+        return False
+    try:
+        fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
+
+
 def _read(handle: int) -> Read:
     before = os.fstat(handle)
     if not stat.S_ISREG(before.st_mode):
         raise Unreadable("this is not a regular file")
     if before.st_size > MAX_BYTES:
         raise Unreadable(f"the file is larger than {MAX_BYTES // 1024} kB")
+    if being_written(handle, before):
+        raise Unstable
     raw = os.read(handle, MAX_BYTES + 1)
     after = os.fstat(handle)
     if signature_of(before) != signature_of(after) or len(raw) != after.st_size:

@@ -19,6 +19,7 @@ from partywall.catalog.assembly import Assembly, Decision, TenantCandidate
 from partywall.catalog.cache import Cache, Good
 from partywall.catalog.document import Document, Path, load
 from partywall.catalog.intake import Gone, Intake, Reads
+from partywall.catalog.intents import Intents, reconcile
 from partywall.catalog.reader import ENGINE, FIXED, PLANS, TABLES, Folder, Read, Signature, Unreadable, Unstable
 from partywall.catalog.snapshot import CatalogChange, Snapshot
 from partywall.catalog.sources import MODELS, Candidate, from_cache, load_document, load_tenant, undeclared
@@ -74,6 +75,7 @@ class Reload:
         self.folder = folder
         self.intake = Intake(folder, clock)
         self.trail = Trail(cache)
+        self.intents = Intents(cache)
         self._cache = cache
         self._identify = identify
         self._problems: dict[str, list[Problem]] = {}
@@ -190,7 +192,13 @@ class Reload:
     def load(self, reads: Reads, *, known: Mapping[str, TenantCandidate] | None = None) -> Batch:
         """Load what was read; ``known`` are contents that need not be loaded when their digest is the same."""
         batch = Batch()
-        for key, read in reads.items():
+        for key, found in reads.items():
+            read = reconcile(self.folder, self.intents, key, found) if isinstance(found, Read) else found
+            if read is None:
+                self.intake.again(key)
+                continue
+            if isinstance(read, Read) and read is not found:
+                self.intake.seen(key, read)
             batch.problems[key] = []
             batch.notices[key] = []
             if isinstance(read, Problem):
@@ -267,7 +275,7 @@ class Reload:
             return [], set()
         with _without_collections(len(reads)):
             batch = self.load(reads, known=known)
-            early = set() if final else {key for key, read in reads.items() if batch.problems[key] and _fresh(read)}
+            early = set() if final else {key for key, read in reads.items() if batch.problems.get(key) and _fresh(read)}
             for key in early:
                 self.intake.again(key)
                 del batch.problems[key], batch.notices[key]

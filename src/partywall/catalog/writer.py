@@ -5,23 +5,32 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import glob
+import logging
 import os
 import re
 import secrets
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-from partywall.catalog.reader import digest_of
+from partywall.catalog.reader import being_written, digest_of
 from partywall.errors import ConfigError
 
-__all__ = ["create", "discard_leftovers", "read_only", "remove", "replace"]
+__all__ = ["create", "read_only", "recover", "remove", "replace"]
 
-_TEMPORARY: Final = re.compile(r"\..+\.ya?ml\.[0-9a-f]{12}\.tmp")
+_log = logging.getLogger("partywall.catalog")
+_UNFINISHED: Final = re.compile(r"\..+\.ya?ml\.[0-9a-f]{12}\.new")
+_DISPLACED: Final = re.compile(r"\.(?P<name>.+\.ya?ml)\.(?P<expected>[0-9a-f]{12})\.(?P<placed>[0-9a-f]{12})\.tmp")
+_SHORT: Final = 12
+_PATIENCE: Final = 2.0
+"""Seconds that somebody may take to finish saving a file that was open when it was replaced."""
+_PAUSE: Final = 0.005
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
 _NO_WRITE: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -80,7 +89,7 @@ def _sync_folder(folder: Path) -> None:
 
 def _write_temporary(target: Path, raw: bytes, mode: int) -> Path:
     _require_writable(target.parent)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.new")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -97,7 +106,8 @@ def _write_temporary(target: Path, raw: bytes, mode: int) -> Path:
 def replace(path: Path, expected: str, raw: bytes) -> bool:
     """Put new bytes in place of those with the expected digest; False, and no change, when others are there.
 
-    The file that is displaced is looked at after the swap: an edit that came in between is put back.
+    The file that is displaced is looked at after the swap: an edit that came in between is put back. A kill in
+    between leaves it beside the file, from where ``recover`` puts it back.
     """
     target = path.resolve()
     with _writing(path.name):
@@ -108,31 +118,46 @@ def replace(path: Path, expected: str, raw: bytes) -> bool:
                 return False
         except FileNotFoundError:
             return False
+        placed = digest_of(raw)
         temporary = _write_temporary(target, raw, stat.S_IMODE(status.st_mode))
-        try:
-            done = _swap(temporary, target, expected, digest_of(raw))
-        finally:
-            temporary.unlink(missing_ok=True)
+        beside = target.with_name(f".{target.name}.{expected[:_SHORT]}.{placed[:_SHORT]}.tmp")
+        temporary.replace(beside)
+        done = _swap(beside, target, expected, placed)
+        beside.unlink(missing_ok=True)
         _sync_folder(target.parent)
         return done
 
 
-def _swap(temporary: Path, target: Path, expected: str, placed: str) -> bool:
+def _swap(beside: Path, target: Path, expected: str, placed: str) -> bool:
     if not target.exists() or digest_of(target.read_bytes()) != expected:
         return False
-    if not _exchange(temporary, target):
-        temporary.replace(target)
+    if not _exchange(beside, target):
+        beside.replace(target)
         return True
-    displaced = digest_of(temporary.read_bytes())
+    displaced = _settled(beside) or ""
     if displaced == expected:
         return True
     # Put back what was displaced. Whatever comes out that isn't what went in is a newer edit, and goes back too.
-    while _exchange(temporary, target):
-        pulled = digest_of(temporary.read_bytes())
+    while _exchange(beside, target):
+        pulled = digest_of(beside.read_bytes())
         if pulled == placed:
             break
         placed, displaced = displaced, pulled
     return False
+
+
+def _settled(beside: Path) -> str | None:
+    """The digest of a displaced file once nobody writes to it any more; None when somebody does for too long."""
+    handle = os.open(beside, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        until = time.monotonic() + _PATIENCE
+        while being_written(handle, os.fstat(handle)):
+            if time.monotonic() > until:
+                return None
+            time.sleep(_PAUSE)
+        return digest_of(beside.read_bytes())
+    finally:
+        os.close(handle)
 
 
 def create(folder: Path, label: str, raw: bytes) -> str:
@@ -163,17 +188,43 @@ def _link(temporary: Path, folder: Path, label: str) -> str:
 
 
 def remove(path: Path) -> None:
-    """Remove a file; one that is gone already is fine."""
+    """Remove a file, and the saves of it that had to be set aside; one that is gone already is fine."""
     with _writing(path.name):
         _require_writable(path.parent)
-        path.unlink(missing_ok=True)
+        for each in (path, *path.parent.glob(f"{glob.escape(path.name)}.conflict*")):
+            each.unlink(missing_ok=True)
         _sync_folder(path.parent)
 
 
-def discard_leftovers(folder: Path) -> None:
-    """Remove what a killed engine was writing: a tenant's words would stay there after its purge."""
+def recover(folder: Path) -> bool:
+    """Finish what a killed engine was writing: True when somebody's save was put back in its place.
+
+    What was never in force is removed: a tenant's words would stay there after its purge.
+    """
+    put_back = False
     with contextlib.suppress(OSError):
-        for path in folder.resolve().iterdir():
-            if _TEMPORARY.fullmatch(path.name):
+        for path in sorted(folder.resolve().iterdir()):
+            if _UNFINISHED.fullmatch(path.name):
                 with contextlib.suppress(OSError):
                     path.unlink()
+            elif displaced := _DISPLACED.fullmatch(path.name):
+                with contextlib.suppress(OSError):
+                    put_back |= _recover(path, path.with_name(displaced["name"]), displaced.groups()[1:])
+    return put_back
+
+
+def _recover(beside: Path, target: Path, known: tuple[str, ...]) -> bool:
+    digest = _settled(beside)
+    if digest is not None and digest[:_SHORT] in known:
+        beside.unlink()
+        return False
+    _, placed = known
+    if target.exists() and digest_of(target.read_bytes())[:_SHORT] == placed:
+        beside.replace(target)
+        return True
+    number = 1
+    while (aside := target.with_name(f"{target.name}.conflict{number}")).exists():
+        number += 1
+    beside.replace(aside)
+    _log.warning("%s was saved twice while the engine was killed; the earlier save is in %s", target.name, aside.name)
+    return False

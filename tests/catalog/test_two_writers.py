@@ -1,0 +1,226 @@
+"""An operator and the engine edit one file: neither loses an edit, whenever either saves or is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from partywall.catalog import writer
+
+KEY = "tenants/acme.yaml"
+ACME = "ten_acme0001"
+QUOTAS = "quotas: {maxUsers: 0, maxProjects: 0}\n"
+
+
+class Operator(threading.Thread):
+    """Reads the file, adds one to a number in it, saves it in one of three ways, and reads again."""
+
+    def __init__(self, files, edits: int) -> None:
+        super().__init__(daemon=True)
+        self.files = files
+        self.edits = edits
+        self.lost: list[str] = []
+        self.pace = threading.Event()
+
+    def run(self) -> None:
+        for number in range(1, self.edits + 1):
+            text = self.files.text(KEY)
+            if f"maxUsers: {number - 1}," not in text:
+                self.lost.append(f"edit {number - 1} was lost: {text}")
+            wanted = text.replace(f"maxUsers: {number - 1},", f"maxUsers: {number},")
+            self.pace.wait(0.005 * (number % 3))  # what is saved is by now an old reading, more or less
+            (self.files.rename_over, self.files.write, self.in_pieces)[number % 3](KEY, wanted)
+            self.pace.wait(0.01)  # nobody reads again what they saved within less
+
+    def in_pieces(self, key: str, text: str) -> None:
+        with (self.files.tenancy / key).open("w") as file:
+            for line in text.splitlines(keepends=True):
+                file.write(line)
+                file.flush()
+                self.pace.wait(0.001)
+
+
+@pytest.mark.parametrize("edits", [40, pytest.param(300, marks=[pytest.mark.long, pytest.mark.timeout(300)])])
+@pytest.mark.parametrize("watch", [False, True])
+def test_neither_the_operator_nor_the_engine_loses_an_edit_of_the_file_that_both_edit(
+    files, watch: bool, edits: int
+) -> None:
+    files.tenant("acme", more=QUOTAS)
+    catalog = files.open(watch=watch)
+    catalog.start()
+    operator = Operator(files, edits)
+    operator.start()
+    lost: list[int] = []
+    number = 0
+    while number < edits or operator.is_alive():
+        number += 1
+        catalog.edit_tenant(ACME, {"quotas.maxProjects": number})
+        catalog.refresh()
+        if catalog.snapshot.tenant(ACME).quotas.max_projects != number:
+            lost.append(number)
+    operator.join(60)
+    quotas = catalog.refresh().tenant(ACME).quotas
+    assert (operator.lost, lost) == ([], [])
+    assert (quotas.max_users, quotas.max_projects) == (edits, number)
+    assert [path.name for path in files.tenants.iterdir()] == ["acme.yaml"]
+
+
+def test_a_save_that_cannot_have_seen_the_engines_edit_does_not_take_it_back(files, heard) -> None:
+    old = files.tenant("acme", more=QUOTAS)
+    catalog = files.open()
+    ear = heard(catalog)
+    catalog.edit_tenant(ACME, {"quotas.maxProjects": 7, "settings.defaultModel": "small"})
+    files.write(KEY, "# by hand\n" + old.replace("Acme", "By hand"))
+    catalog.refresh()
+    found = catalog.snapshot.tenant(ACME)
+    assert (found.name, found.quotas.max_projects, found.settings.default_model) == ("By hand", 7, "small")
+    assert files.text(KEY).startswith("# by hand\n")
+    assert [change.source for change in ear.changes] == ["engine", "file"]
+
+
+def test_an_operator_who_means_another_value_gets_it(files) -> None:
+    old = files.tenant("acme", more=QUOTAS)
+    catalog = files.open()
+    catalog.edit_tenant(ACME, {"quotas.maxProjects": 7})
+    files.write(KEY, old.replace("maxProjects: 0", "maxProjects: 3"))
+    assert catalog.refresh().tenant(ACME).quotas.max_projects == 3
+
+
+def test_a_value_that_is_put_back_by_somebody_who_saw_the_other_was_meant(files) -> None:
+    old = files.tenant("acme", more=QUOTAS)
+    catalog = files.open()
+    catalog.edit_tenant(ACME, {"quotas.maxProjects": 7})
+    files.write(KEY, old.replace("maxProjects: 0", "maxProjects: 7").replace("Acme", "Seen"))
+    assert catalog.refresh().tenant(ACME).quotas.max_projects == 7
+    files.write(KEY, old)
+    assert files.reopen().snapshot.tenant(ACME).quotas.max_projects == 0
+
+
+def test_a_save_is_not_taken_for_later_because_the_engine_was_killed_meanwhile(files) -> None:
+    old = files.tenant("acme", more=QUOTAS)
+    files.open().edit_tenant(ACME, {"quotas.maxProjects": 7})
+    files.write(KEY, old.replace("Acme", "Hand"))
+    found = files.reopen().snapshot.tenant(ACME)
+    assert (found.name, found.quotas.max_projects) == ("Hand", 7)
+
+
+def test_a_value_that_is_put_back_later_was_meant(files) -> None:
+    old = files.tenant("acme", more=QUOTAS)
+    catalog = files.open()
+    catalog.edit_tenant(ACME, {"quotas.maxProjects": 7})
+    path = files.write(KEY, old)
+    intents = catalog._reload.intents._known[KEY]
+    intents[:] = [type(each)(each.path, each.before, each.after, each.at - 3) for each in intents]
+    os.utime(path)
+    assert catalog.refresh().tenant(ACME).quotas.max_projects == 0
+
+
+def test_a_removed_tenants_edits_are_forgotten(files) -> None:
+    files.tenant("acme", more=QUOTAS)
+    catalog = files.open()
+    catalog.edit_tenant(ACME, {"name": "Very private words"})
+    catalog.remove_tenant(ACME)
+    catalog.recorded(catalog.unrecorded()[0].id)
+    catalog.recorded(catalog.unrecorded()[0].id)
+    catalog.scrub()
+    catalog.close()
+    for path in (files.root / "var").glob("catalog.sqlite*"):
+        assert b"Very private words" not in path.read_bytes()
+
+
+def test_somebody_who_is_saving_while_their_file_is_replaced_has_it_back(files, monkeypatch) -> None:
+    text = files.tenant("acme", more=QUOTAS)
+    catalog = files.open()
+    exchange = writer._exchange
+    writing = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def save() -> None:
+        with (files.tenancy / KEY).open("r+") as file:
+            writing.set()
+            threading.Event().wait(0.1)
+            file.write(text.replace("Acme", "Hand"))
+
+    def saved_meanwhile(one: Path, other: Path) -> bool:
+        if not threads:
+            threads.append(threading.Thread(target=save))
+            threads[0].start()
+            assert writing.wait(10)
+        return exchange(one, other)
+
+    monkeypatch.setattr(writer, "_exchange", saved_meanwhile)
+    catalog.edit_tenant(ACME, {"quotas.maxProjects": 7})
+    threads[0].join(10)
+    found = catalog.refresh().tenant(ACME)
+    assert (found.name, found.quotas.max_projects) == ("Hand", 7)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from partywall.catalog import Catalog, writer
+
+root, when, theirs = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+file = root / "system/tenancy/tenants/acme.yaml"
+exchange, settled = writer._exchange, writer._settled
+
+def saved_just_before(one, other):
+    file.write_text(file.read_text().replace("Ann", theirs))
+    return exchange(one, other)
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+writer._exchange = saved_just_before
+if when == "after the swap":
+    writer._settled = die
+else:
+    writer._exchange = die
+with Catalog(root, watch=False) as catalog:
+    catalog.edit_tenant("ten_acme0001", {"name": "New"})
+"""
+
+
+def kill(files, when: str) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(files.root), when, "Bo"], check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+@pytest.fixture
+def acme(files) -> Iterator[str]:
+    yield files.tenant("acme")
+    assert [path.name for path in files.tenants.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_save_that_a_killed_engine_had_displaced_is_put_back(files, acme: str) -> None:
+    kill(files, "after the swap")
+    assert "Bo" not in files.text(KEY)
+    catalog = files.open()
+    catalog.recover()
+    assert files.text(KEY) == acme.replace("Ann", "Bo")
+    assert catalog.snapshot.tenant(ACME).owner.name == "Bo"
+
+
+def test_what_a_killed_engine_had_not_put_in_place_is_removed(files, acme: str) -> None:
+    kill(files, "before the swap")
+    files.open().recover()
+    assert files.text(KEY) == acme
+
+
+def test_a_displaced_save_is_set_aside_when_somebody_saved_again_meanwhile(files, acme: str, caplog) -> None:
+    kill(files, "after the swap")
+    files.write(KEY, acme.replace("Ann", "Cy"))
+    catalog = files.open()
+    catalog.recover()
+    assert catalog.refresh().tenant(ACME).owner.name == "Cy"
+    assert files.text(KEY + ".conflict1") == acme.replace("Ann", "Bo")
+    assert "acme.yaml.conflict1" in caplog.text
+    catalog.remove_tenant(ACME)
+    assert list(files.tenants.iterdir()) == []
