@@ -16,7 +16,7 @@ LAYERS = [
     {"errors", "names", "clock"},
     {"context", "model", "operators", "aggregates", "backend", "hookspecs", "sql"},
     {"catalog", "registry", "ledger", "folder"},
-    {"directory", "audit"},
+    {"directory", "audit", "journal"},
     {"limits", "quotas", "isolation"},
     {"tenants", "agents", "web"},
     {"engine", "aio", "workers", "housekeeping"},

@@ -20,13 +20,14 @@ from partywall.errors import Problem
 from partywall.folder import DataFolder
 from partywall.housekeeping import Announcer, Housekeeper
 from partywall.isolation import Cursors, Guard, Isolation, PendingMove, ScopedQuery, Stores
+from partywall.journal import Journal
 from partywall.ledger import AuditRecord, open_ledger
 from partywall.limits import Limiter
 from partywall.model import Plan, Status
 from partywall.names import PlanName, TenantId
 from partywall.quotas import Quotas, Usage, crossing_of
 from partywall.registry import PluginProblem, Registry
-from partywall.tenants import Commands, EditLog, Features, Journal, Tenants
+from partywall.tenants import Commands, EditLog, Features, Tenants
 from partywall.web import Authenticate, Gate
 
 if TYPE_CHECKING:
@@ -113,13 +114,14 @@ class Engine:
         self.quotas = Quotas(self._ledger, self.directory, self.clock, self.usage)
         rows = self.quotas.counted_rows(self.catalog.tables)
         rows.retire()
-        self.isolation = Isolation(self.directory, self._ledger, self.audit, stores, guard, cursors, rows)
+        journal = Journal(self._ledger, self.audit, self.clock)
+        edit = self.catalog.edit_tenant
+        self.isolation = Isolation(self.directory, journal, stores, guard, cursors, rows, edit)
         self.limiter = Limiter(self.directory, self.clock)
         opened.callback(self.limiter.close)
         self.features = Features(self.directory)
         self.agents = Agents(self.directory, self._ledger, self.audit, self.limiter, self.quotas.places, self.clock)
         opened.callback(self.agents.close)
-        journal = Journal(self._ledger, self.audit, self.clock)
         self.tenants = Tenants(self.catalog, self.directory, self.isolation, journal, self._stop_agents)
         self.commands = Commands(self._ledger, self.clock, self.tenants)
 
@@ -148,6 +150,7 @@ class Engine:
             self.agents.reap()
             self.quotas.recover()
             self.commands.recover()
+            self.isolation.finish_moves()
             self.tenants.recover()
             self.isolation.recounting.recover()
 
@@ -157,6 +160,7 @@ class Engine:
         keeper.add("upkeep of stores", 1.0, self._stores.maintain)
         keeper.add("ended leases", 1.0, self.quotas.expire_leases)
         keeper.add("counted rows", 1.0, self.isolation.recounting.go_on)
+        keeper.add("interrupted moves", 60.0, self._finish_moves)
         keeper.add("due purges", 60.0, self._purge_due)
         keeper.add("audit records of edits", 1.0, self._edits.write)
         keeper.add("old idempotency keys", 3600.0, self.quotas.forget_old_events)
@@ -250,6 +254,10 @@ class Engine:
     def _purge_due(self) -> None:
         with acting_as("engine"):
             self.tenants.purge_due()
+
+    def _finish_moves(self) -> None:
+        with acting_as("engine"):
+            self.isolation.finish_moves()
 
     def _record_store_event(self, backend: str, event: str, details: Mapping[str, str]) -> None:
         with acting_as("engine"):

@@ -9,8 +9,10 @@ from typing import Any
 from partywall.aggregates import Measure
 from partywall.backend import Placement, Row
 from partywall.isolation.isolation import Isolation
+from partywall.isolation.moving import Batch, Move
 from partywall.isolation.pending import PendingMove
 from partywall.isolation.query import Page, ScopedQuery
+from partywall.model import Strategy
 from partywall.workers import Workers
 
 __all__ = ["AsyncIsolation", "AsyncScopedQuery"]
@@ -119,6 +121,17 @@ class AsyncIsolation:
     async def placement(self, tenant_id: str) -> Placement | None:
         """Where the tenant's data lives; None before it is provisioned."""
         return await self._workers.run(self, self._sync.placement, tenant_id)
+
+    async def move(self, tenant_id: str, *, to: Strategy | str | None = None, region: str | None = None) -> Move:
+        """Move the tenant's data to another isolation strategy, region or both; told neither, where its file wishes."""
+        return await self._workers.run(self, self._sync.move, tenant_id, to=to, region=region)
+
+    async def move_pending(self) -> Batch:
+        """Carry out every pending move; what failed changed nothing, is named, and can be tried again."""
+        return await self._workers.run(
+            self,
+            self._sync.move_pending,
+        )
 
     async def pending_moves(self) -> list[PendingMove]:
         """The tenants whose plan or file wishes for another strategy or region than their data has."""

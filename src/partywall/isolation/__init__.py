@@ -2,6 +2,7 @@
 
 from partywall.isolation.cursors import Cursors
 from partywall.isolation.isolation import Isolation
+from partywall.isolation.moving import Batch, Move
 from partywall.isolation.pending import PendingMove, pending_moves
 from partywall.isolation.query import Page, ScopedQuery
 from partywall.isolation.scope import CancelToken, TurnTaken, cancel_token, may_wait
@@ -9,10 +10,12 @@ from partywall.isolation.statements import Guard
 from partywall.isolation.stores import Stores
 
 __all__ = [
+    "Batch",
     "CancelToken",
     "Cursors",
     "Guard",
     "Isolation",
+    "Move",
     "Page",
     "PendingMove",
     "ScopedQuery",

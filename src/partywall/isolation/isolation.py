@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import threading
-from functools import partial
-
-from partywall.audit import AuditLog
-from partywall.backend import Capability, Placement
+from partywall.backend import Placement
 from partywall.context import current_tenant
 from partywall.directory import Directory, DirectoryChange
-from partywall.errors import IsolationBreach, TenantRequired
+from partywall.errors import InvalidArgument, IsolationBreach, TenantRequired
 from partywall.isolation.counting import RowCounter
 from partywall.isolation.cursors import Cursors
+from partywall.isolation.moving import Batch, Edit, Move, Moves
 from partywall.isolation.pending import PendingMove, pending_moves
+from partywall.isolation.places import Places
 from partywall.isolation.query import ScopedQuery
 from partywall.isolation.recounting import Recounting
 from partywall.isolation.scope import Scope
 from partywall.isolation.statements import Guard
 from partywall.isolation.stores import Stores
-from partywall.ledger import Ledger, Transaction
+from partywall.journal import Journal
 from partywall.model import Status, Strategy
-from partywall.names import Region, TenantId
+from partywall.names import Region, TenantId, parse_region
 
 __all__ = ["Isolation"]
 
@@ -29,28 +27,27 @@ _SETTLE_TIMEOUT = 5.0
 
 
 class Isolation:
-    """The wall: placements, and scoped queries that follow them."""
+    """The wall: placements, scoped queries that follow them, and moves between them."""
 
     def __init__(
         self,
         directory: Directory,
-        ledger: Ledger,
-        audit: AuditLog,
+        journal: Journal,
         stores: Stores,
         guard: Guard,
         cursors: Cursors,
         rows: RowCounter,
+        edit: Edit,
     ) -> None:
         self._directory = directory
-        self._ledger = ledger
-        self._audit = audit
         self._stores = stores
         self._guard = guard
         self._cursors = cursors
-        self._rows = rows
-        self._scopes: dict[TenantId, Scope] = {}
-        self._placing = threading.Lock()
-        self.recounting = Recounting(directory, ledger, guard, rows, self._scope, self._opened, self._durable)
+        self._ledger = journal.ledger
+        self._places = Places(directory, journal.ledger, journal.audit, stores, rows)
+        self._moves = Moves(self._places, directory, stores, journal, guard.tables, edit)
+        places = self._places
+        self.recounting = Recounting(directory, journal.ledger, guard, rows, self._scope, places.opened, places.durable)
         """Counts rows that quotas count where nobody knows how many there are."""
 
     def query(self, tenant_id: str | None = None) -> ScopedQuery:
@@ -75,75 +72,73 @@ class Isolation:
 
     def placement(self, tenant_id: str) -> Placement | None:
         """Where the tenant's data lives; None before it is provisioned."""
-        known = TenantId(tenant_id)
-        return self._ledger.read(lambda tx: tx.placement(known))
+        return self._places.placement(TenantId(tenant_id))
+
+    def move(self, tenant_id: str, *, to: Strategy | str | None = None, region: str | None = None) -> Move:
+        """Move the tenant's data to another isolation strategy, region or both; told neither, where its file wishes.
+
+        Reads go on meanwhile, and writes wait; handles follow. The file wishes for what was named afterwards, and
+        nothing is left in the old place. Only tables and columns that tables.yaml declares are taken along. Raises,
+        having moved nothing: TenantConflict when a transaction stays open for 30 s, or the tenant is deleted or being
+        moved; BackendNotFound, ConfigError or BackendError for a place that cannot be had.
+        """
+        known = self._directory.find(tenant_id)
+        return self._moves.move(known, _strategy(to), None if region is None else parse_region(region))
+
+    def move_pending(self) -> Batch:
+        """Carry out every pending move; what failed changed nothing, is named, and can be tried again."""
+        return self._moves.move_pending()
 
     def pending_moves(self) -> list[PendingMove]:
         """The tenants whose plan or file wishes for another strategy or region than their data has."""
         return list(pending_moves(self._directory, self._ledger))
 
+    def finish_moves(self) -> None:
+        """Undo or finish the moves that were interrupted; one that cannot be yet is tried again."""
+        self._moves.finish_left()
+
     def check_placeable(self, strategy: Strategy, region: Region | None) -> None:
         """Raise what provisioning would: BackendNotFound, ConfigError, or BackendError for the region."""
-        self._stores.chosen(strategy)
-        self._stores.check_region(region)
+        self._places.check(strategy, region)
 
     def provision(self, tenant_id: TenantId) -> Placement:
         """Make room for the tenant where its plan and region say, and record it; finds what is there already."""
-        with self._placing:
-            existing = self.placement(tenant_id)
-            return existing or self._place(tenant_id)
+        return self._places.provision(tenant_id)
+
+    def settle_moves(self, tenant_id: TenantId) -> None:
+        """Finish what an interrupted move left of the tenant; TenantConflict while one is under way."""
+        self._moves.settle(tenant_id)
 
     def drop(self, tenant_id: TenantId) -> None:
         """Destroy the tenant's data, down to its bytes on disk; its record stays with the caller."""
+        self._moves.settle(tenant_id)
         self.settle(tenant_id)
-        placement = self.placement(tenant_id)
+        placement = self._places.placement(tenant_id)
         if placement is not None:
             self._stores.backend(placement.backend).drop(placement)
-        self._scopes.pop(tenant_id, None)
+        self._places.forget(tenant_id)
 
     def settle(self, tenant_id: TenantId) -> bool:
         """Wait a few seconds until the tenant has no statement in progress; False when one is left."""
-        scope = self._scopes.get(tenant_id)
+        scope = self._places.open_scope(tenant_id)
         return scope is None or scope.settle(_SETTLE_TIMEOUT)
 
     def on_change(self, change: DirectoryChange) -> None:
         """Stop the work in progress of every tenant that just left service."""
         for tenant_id, (_, after) in change.statuses.items():
-            scope = self._scopes.get(tenant_id)
+            scope = self._places.open_scope(tenant_id)
             if scope is not None and after is not Status.ACTIVE:
                 scope.cancel()
 
     def _scope(self, tenant_id: TenantId) -> Scope:
-        scope = self._scopes.get(tenant_id)
+        scope = self._places.open_scope(tenant_id)
         if scope is None:
             self._directory.require_active(tenant_id)
-            scope = self._scopes.setdefault(tenant_id, self._opened(self.provision(tenant_id)))
+            scope = self._places.scope(tenant_id)
         return scope
 
-    def _opened(self, placement: Placement) -> Scope:
-        backend = self._stores.backend(placement.backend)
-        if not self._durable(placement):
-            # A store that forgets has forgotten the place too, if it was made before the last start.
-            backend.provision(placement.tenant_id, placement.region)
-        capabilities = self._stores.named(placement.backend).spec.capabilities
-        opened = partial(self._stores.backend, placement.backend)
-        return Scope(self._directory, placement, opened, capabilities, self._rows)
 
-    def _durable(self, placement: Placement) -> bool:
-        return Capability.DURABLE in self._stores.named(placement.backend).spec.capabilities
-
-    def _place(self, tenant_id: TenantId) -> Placement:
-        strategy = self._directory.grants(tenant_id).isolation
-        region = self._directory.spec(tenant_id).settings.data_residency
-        self.check_placeable(strategy, region)
-        found = self._stores.chosen(strategy)
-        location = self._stores.backend(found.spec.name).provision(tenant_id, region)
-        placement = Placement(tenant_id, strategy, found.spec.name, region, location)
-        details = {"strategy": str(strategy), "backend": found.spec.name, "region": region}
-
-        def record(tx: Transaction) -> None:
-            tx.put_placement(placement)
-            self._audit.record(tx, "tenant.provisioned", tenant_id=tenant_id, details=details)
-
-        self._ledger.write(record)
-        return placement
+def _strategy(named: Strategy | str | None) -> Strategy | None:
+    if named is not None and named not in tuple(Strategy):
+        raise InvalidArgument(f"to: one of {', '.join(Strategy)}")
+    return None if named is None else Strategy(named)

@@ -14,7 +14,7 @@ from partywall.backend import Count, Row, Session
 from partywall.errors import QueryError
 from partywall.isolation.cursors import Cursors
 from partywall.isolation.execution import Execution
-from partywall.isolation.scope import Scope, Unit
+from partywall.isolation.scope import Scope, Unit, unit_of
 from partywall.isolation.statements import Guard
 from partywall.model import ColumnType, Table
 from partywall.names import TenantId, parse_row_id
@@ -209,7 +209,7 @@ class ScopedQuery:
         """
         if self._unit() is not None:
             raise QueryError("this handle is in a transaction already; transactions do not nest")
-        with self._scope().unit(writes=True, transactional=True, timeout=self._timeout) as unit:
+        with unit_of(self._scope, writes=True, transactional=_yes, timeout=self._timeout) as (_, unit):
             before = _open.get()
             _open.set((*before, (self, unit)))
             try:
@@ -235,13 +235,15 @@ class ScopedQuery:
         return self._run(work, writes=True, several=several)
 
     def _run(self, work: Callable[[Session, Execution], T], *, writes: bool, several: Callable[[Execution], bool]) -> T:
-        scope = self._scope()
-        execution = Execution(self._guard, scope)
-        unit = self._unit()
-        if unit is not None:
-            return _carried_out(unit, execution, work)
-        with scope.unit(writes=writes, transactional=several(execution), timeout=self._timeout) as unit:
-            return _carried_out(unit, execution, work)
+        open_unit = self._unit()
+        if open_unit is not None:
+            return _carried_out(open_unit, Execution(self._guard, self._scope()), work)
+
+        def transactional(scope: Scope) -> bool:
+            return several(Execution(self._guard, scope))
+
+        with unit_of(self._scope, writes=writes, transactional=transactional, timeout=self._timeout) as (scope, unit):
+            return _carried_out(unit, Execution(self._guard, scope), work)
 
     def __repr__(self) -> str:
         return f"<ScopedQuery of {self._tenant_id}>"
@@ -250,6 +252,10 @@ class ScopedQuery:
 def _carried_out(unit: Unit, execution: Execution, work: Callable[[Session, Execution], T]) -> T:
     execution.rows = unit.rows
     return unit.run(lambda session: work(session, execution))
+
+
+def _yes(_scope: Scope) -> bool:
+    return True
 
 
 def _always(_execution: Execution) -> bool:

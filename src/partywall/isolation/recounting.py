@@ -14,7 +14,7 @@ from partywall.directory import Directory
 from partywall.errors import PartywallError
 from partywall.isolation.counting import RowCounter
 from partywall.isolation.execution import Execution
-from partywall.isolation.scope import Scope
+from partywall.isolation.scope import Scope, unit_of
 from partywall.isolation.statements import Guard
 from partywall.ledger import Ledger
 from partywall.model import Status
@@ -80,8 +80,8 @@ class Recounting:
 
     def _counted_beside_work(self, tenant_id: TenantId) -> bool:
         try:
-            scope = self._scope(tenant_id)
-            with scope.unit(writes=True, transactional=True, timeout=0) as unit:
+            find = partial(self._scope, tenant_id)
+            with unit_of(find, writes=True, transactional=lambda _: True, timeout=0) as (scope, unit):
                 self._rows.recounted(tenant_id, unit.run(partial(self._counted, scope)))
         except PartywallError as error:
             _log.debug("the rows of %s could not be counted yet: %s", tenant_id, error)

@@ -11,16 +11,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import NoReturn, TypeVar
 
 from partywall.backend import Backend, Capability, Placement, Session
 from partywall.directory import Directory
-from partywall.errors import BackendError, PartywallError, QueryError
+from partywall.errors import BackendError, PartywallError, QueryError, TenantConflict
 from partywall.isolation.counting import RowChanges, RowCounter
 
-__all__ = ["CancelToken", "Scope", "TurnTaken", "Unit", "cancel_token", "may_wait"]
+__all__ = ["CancelToken", "Retired", "Scope", "TurnTaken", "Unit", "cancel_token", "may_wait", "unit_of"]
 
 T = TypeVar("T")
 
@@ -51,6 +51,10 @@ class CancelToken:
 
 class TurnTaken(Exception):
     """Another writer of the tenant is at work; nothing was begun, and the call can be made again."""
+
+
+class Retired(Exception):
+    """The tenant lives in another place by now; nothing was begun, and its scope has to be looked up again."""
 
 
 may_wait: ContextVar[bool] = ContextVar("partywall_may_wait", default=True)
@@ -184,6 +188,10 @@ class Scope:
         self._units: set[Unit] = set()
         self._idle = threading.Condition()
         self.rows = rows
+        self._beginning = 0
+        self._moving = False
+        self._held = False
+        self._retired = False
         self.placement = placement
         self.capabilities = capabilities
         self.interrupts = Capability.INTERRUPTS in capabilities
@@ -211,7 +219,7 @@ class Scope:
         if writes:
             self._await_turn(timeout)
         try:
-            unit = self._begin(writes=writes, transactional=transactional)
+            unit = self._begin(writes=writes, transactional=transactional, timeout=timeout)
             try:
                 yield unit
                 unit.finish()
@@ -237,7 +245,8 @@ class Scope:
             if token is not None and token.cancelled:
                 raise BackendError("the statement was interrupted; nothing was written")
             if time.monotonic() >= deadline:
-                raise BackendError(f"another transaction of this tenant has held the write lock for {timeout:g} s")
+                holder = "a move" if self._moving else "another transaction"
+                raise BackendError(f"{holder} of this tenant has held the write lock for {timeout:g} s")
         self._writer = threading.get_ident()
 
     def cancel(self) -> None:
@@ -250,7 +259,42 @@ class Scope:
     def settle(self, timeout: float) -> bool:
         """Wait until no work is in progress; False when some is left after ``timeout`` seconds."""
         with self._idle:
-            return self._idle.wait_for(lambda: not self._units, timeout)
+            return self._idle.wait_for(self._is_idle, timeout)
+
+    @contextmanager
+    def writers_stopped(self, timeout: float) -> Iterator[None]:
+        """No write of the tenant's is under way in the block, and none begins; readers go on.
+
+        TenantConflict when a transaction is still open after ``timeout`` seconds, or is this thread's own.
+        """
+        own = self._writer == threading.get_ident()
+        if own or not self._writing.acquire(timeout=timeout):
+            raise TenantConflict("a transaction of the tenant is open; nothing was moved, try again when it has ended")
+        self._moving = True
+        try:
+            yield
+        finally:
+            self._moving = False
+            self._writing.release()
+
+    @contextmanager
+    def emptied(self, timeout: float) -> Iterator[None]:
+        """Nothing at all is in progress in the block; whoever comes waits, and is then sent to the tenant's new place.
+
+        TenantConflict, with everything as it was, when a statement is left after ``timeout`` seconds.
+        """
+        with self._idle:
+            self._held = True
+            if not self._idle.wait_for(self._is_idle, timeout):
+                self._held = False
+                self._idle.notify_all()
+                raise TenantConflict("a statement of the tenant has not ended; nothing was moved, try again")
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._retired = True
+                self._idle.notify_all()
 
     def forget(self, unit: Unit) -> None:
         """The unit's session is closed: it is no longer in progress."""
@@ -258,10 +302,31 @@ class Scope:
             self._units.discard(unit)
             self._idle.notify_all()
 
-    def _begin(self, *, writes: bool, transactional: bool) -> Unit:
+    def _is_idle(self) -> bool:
+        return not self._units and not self._beginning
+
+    def _enter(self, timeout: float) -> None:
+        with self._idle:
+            if not self._idle.wait_for(lambda: self._retired or not self._held, timeout):
+                raise BackendError("the tenant is being moved; nothing was written, try again")
+            if self._retired:
+                raise Retired
+            self._beginning += 1
+
+    def _registered(self, *, writes: bool, transactional: bool) -> Unit:
         unit = Unit(self, self.session(), writes=writes, transactional=transactional)
         with self._idle:
             self._units.add(unit)
+        return unit
+
+    def _begin(self, *, writes: bool, transactional: bool, timeout: float) -> Unit:
+        self._enter(timeout)
+        try:
+            unit = self._registered(writes=writes, transactional=transactional)
+        finally:
+            with self._idle:
+                self._beginning -= 1
+                self._idle.notify_all()
         try:
             # Asked again now that a suspension would find the unit: it sees one of the two.
             self.require_active()
@@ -274,3 +339,21 @@ class Scope:
             unit.abandon()
             raise
         return unit
+
+
+@contextmanager
+def unit_of(
+    find: Callable[[], Scope], *, writes: bool, transactional: Callable[[Scope], bool], timeout: float
+) -> Iterator[tuple[Scope, Unit]]:
+    """A unit of the scope that is the tenant's when it begins, which may be another than when it was asked for."""
+    while True:
+        scope = find()
+        with ExitStack() as entered:
+            try:
+                unit = entered.enter_context(
+                    scope.unit(writes=writes, transactional=transactional(scope), timeout=timeout)
+                )
+            except Retired:
+                continue
+            yield scope, unit
+            return

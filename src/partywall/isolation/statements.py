@@ -31,23 +31,23 @@ class Guard:
     """Checks statements against the declared tables, for any tenant."""
 
     def __init__(self, tables: Mapping[TableName, Table], clock: Clock, *, max_rows: int) -> None:
-        self._tables = tables
+        self.tables = tables
         self._clock = clock
         self.max_rows = max_rows
         """The most rows that one read returns, so that one tenant's result cannot fill the memory of all."""
 
     def table(self, name: str) -> Table:
         """The declared table; QueryError."""
-        table = self._tables.get(TableName(name)) if type(name) is str else None
+        table = self.tables.get(TableName(name)) if type(name) is str else None
         if table is None:
-            raise QueryError(f"unknown table {_quoted(name)}{_hint(name, self._tables)}")
+            raise QueryError(f"unknown table {_quoted(name)}{_hint(name, self.tables)}")
         return table
 
     def referencing(self, target: Table) -> list[tuple[Table, str]]:
         """The tables and columns that may hold ids of the target's rows."""
         return [
             (table, column)
-            for table in self._tables.values()
+            for table in self.tables.values()
             for column, name in table.references.items()
             if name == target.name
         ]

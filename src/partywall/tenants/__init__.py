@@ -3,7 +3,6 @@
 from partywall.tenants.commands import Commands, queue_command
 from partywall.tenants.edits import EditLog
 from partywall.tenants.features import Features
-from partywall.tenants.journal import Journal
 from partywall.tenants.tenants import Suspension, Tenants
 
-__all__ = ["Commands", "EditLog", "Features", "Journal", "Suspension", "Tenants", "queue_command"]
+__all__ = ["Commands", "EditLog", "Features", "Suspension", "Tenants", "queue_command"]

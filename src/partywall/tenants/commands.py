@@ -10,9 +10,9 @@ from typing import Any, Final
 from partywall.audit import acting_as
 from partywall.clock import Clock
 from partywall.errors import InvalidArgument
+from partywall.journal import error_document, new_operation_id
 from partywall.ledger import Ledger, Operation, OperationState, Transaction
 from partywall.model import Tenant
-from partywall.tenants.journal import error_document, new_operation_id
 from partywall.tenants.tenants import Suspension, Tenants
 
 __all__ = ["Commands", "queue_command"]

@@ -9,10 +9,10 @@ from partywall.catalog import Catalog
 from partywall.directory import Directory
 from partywall.errors import InvalidArgument, PartywallError, TenantConflict
 from partywall.isolation import Isolation
+from partywall.journal import Journal
 from partywall.ledger import LifecycleRecord, Operation, Transaction
 from partywall.model import Status, Tenant, TenantSpec, grants_of
 from partywall.names import TenantId
-from partywall.tenants.journal import Journal
 
 __all__ = ["Creation"]
 

@@ -10,10 +10,10 @@ from partywall.clock import utc
 from partywall.directory import Directory
 from partywall.errors import TenantConflict, TenantNotFound
 from partywall.isolation import Isolation
+from partywall.journal import Journal
 from partywall.ledger import LifecycleRecord, Operation, OperationState, Transaction
 from partywall.model import Status
 from partywall.names import Slug, TenantId
-from partywall.tenants.journal import Journal
 
 __all__ = ["Purging"]
 
@@ -38,6 +38,7 @@ class Purging:
             raise TenantConflict("the tenant is not deleted; delete it first")
         if not before_due and record.purge_at is not None and record.purge_at > self._journal.clock.now():
             raise TenantConflict(f"its retention lasts until {utc(record.purge_at):%Y-%m-%d %H:%M} UTC")
+        self._isolation.settle_moves(tenant_id)
         operation = self._unfinished(tenant_id) or self._journal.begin(self.KIND, tenant_id, {})
         self.recover(operation)
 

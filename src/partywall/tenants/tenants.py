@@ -19,11 +19,11 @@ from partywall.clock import utc
 from partywall.directory import Directory
 from partywall.errors import ConfigError, InvalidArgument, PartywallError, TenantConflict, TenantNotFound
 from partywall.isolation import Isolation
+from partywall.journal import Journal
 from partywall.ledger import LifecycleRecord, Operation
 from partywall.model import Owner, Settings, Status, Strategy, Tenant, TenantSpec
 from partywall.names import TenantId, meant, new_tenant_id, parse_plan, parse_slug
 from partywall.tenants.creation import Creation
-from partywall.tenants.journal import Journal
 from partywall.tenants.purging import Purging
 
 __all__ = ["Suspension", "Tenants"]

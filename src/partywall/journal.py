@@ -67,6 +67,24 @@ class Journal:
         self.ledger.write(write)
         return operation
 
+    def advance(
+        self,
+        operation: Operation,
+        progress: str,
+        arguments: Mapping[str, Any],
+        *,
+        also: Callable[[Transaction], None] = lambda _: None,
+    ) -> Operation:
+        """Commit how far the operation is, with further arguments; returns it as it is then."""
+        advanced = replace(operation, progress=progress, arguments={**operation.arguments, **arguments})
+
+        def write(tx: Transaction) -> None:
+            also(tx)
+            tx.put_operation(advanced)
+
+        self.ledger.write(write)
+        return advanced
+
     def finish(
         self,
         operation: Operation,
