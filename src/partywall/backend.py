@@ -205,6 +205,11 @@ class Backend(ABC):
     def drop(self, placement: Placement) -> None:
         """Destroy everything of the tenant's, down to its bytes on disk. Repeating it is no error."""
 
+    def drop_many(self, placements: Sequence[Placement]) -> None:
+        """Drop several tenants, as ``drop`` does each; a store may share the work. Repeating it is no error."""
+        for placement in placements:
+            self.drop(placement)
+
     @abstractmethod
     def stamp(self, placement: Placement) -> TenantId | None:
         """Whose data the place holds by the store's own record; None when it holds nobody's."""

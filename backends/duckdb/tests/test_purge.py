@@ -53,6 +53,28 @@ def test_g11_after_a_purge_no_byte_of_the_tenant_is_in_the_folder(store: Any, ch
     assert store.holds("ten_purged") == []
 
 
+def test_tenants_that_are_purged_together_cost_one_rewrite_of_their_file(
+    store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = store.open(shards=1)
+    tokens = [secrets.token_hex(16) for _ in range(3)]
+    purged = [store.placed(backend, f"ten_purged{number}") for number in range(3)]
+    for placement, token in zip(purged, tokens, strict=True):
+        plant(store, backend.session(placement), token, rows=20)
+    staying = store.session(backend, "ten_stays")
+    plant(store, staying, "kept", rows=20)
+    rewritten: list[Shard] = []
+    rewrite = Shard._rewrite
+    monkeypatch.setattr(Shard, "_rewrite", lambda shard: (rewritten.append(shard), rewrite(shard))[1])
+    for _ in range(2):
+        backend.drop_many(purged)
+    assert len(rewritten) == (0 if store.kind == "duckdb-database" else 1)
+    assert [backend.stamp(placement) for placement in purged] == [None] * 3
+    assert staying.count(Count(store.notes)) == 19
+    backend.close()
+    assert [path for token in tokens for path in store.holds(token)] == []
+
+
 def test_g11_rows_of_tables_that_are_no_longer_declared_go_too(store: Any) -> None:
     token = secrets.token_hex(16)
     backend = store.open(shards=1)
@@ -209,13 +231,13 @@ def dying(function):
 
 store = Store(Path(sys.argv[2]), sys.argv[4])
 backend = store.open()
-placement = store.placed(backend, "ten_purged")
+placements = [store.placed(backend, tenant) for tenant in ("ten_purged", "ten_purged2")]
 for owner, name in (
     (files.Path, "replace"), (files.Path, "unlink"), (files, "sync_folder"), (files.os, "fsync"),
     (shard, "run"), (stores, "run"), (contents, "run"), (tables, "run"),
 ):
     setattr(owner, name, dying(getattr(owner, name)))
-backend.drop(placement)
+backend.drop_many(placements)
 print(steps - left[0])
 os._exit(0)
 """
@@ -229,26 +251,27 @@ def drop_dying_after(store: Any, steps: int) -> subprocess.CompletedProcess[str]
 
 def test_g15_a_crash_at_any_step_of_a_purge_leaves_a_purge_that_can_be_finished(store: Any) -> None:
     token = secrets.token_hex(16)
-    stride = 1 if store.kind == "duckdb-database" else 7
+    stride = 3 if store.kind == "duckdb-database" else 11
     for step in range(0, 50 * stride, stride):
         for path in store.files():
             path.unlink()
         backend = store.open(shards=1)
         plant(store, store.session(backend, "ten_purged"), token, rows=20)
+        plant(store, store.session(backend, "ten_purged2"), token, rows=20)
         plant(store, store.session(backend, "ten_stays"), "kept", rows=20)
-        placement = store.placed(backend, "ten_purged")
+        placements = [store.placed(backend, tenant) for tenant in ("ten_purged", "ten_purged2")]
         backend.close()
         died = drop_dying_after(store, step)
         assert died.returncode in (0, 9), died.stderr
         again = store.open()
         assert store.session(again, "ten_stays").count(Count(store.notes)) == 19
-        again.drop(placement)
+        again.drop_many(placements)
         assert again.health() == {}
         assert store.session(again, "ten_stays").count(Count(store.notes)) == 19
         again.close()
         assert store.holds(token) == []
         if died.returncode == 0:
-            assert step > 5 * stride
+            assert step > 4 * stride
             return
     raise AssertionError("the purge never came to its end")
 

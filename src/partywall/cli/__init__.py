@@ -4,6 +4,7 @@ from partywall.cli import (  # noqa: F401  # each adds its own
     audit,
     diff,
     init,
+    moves,
     plans,
     plugins,
     schema,

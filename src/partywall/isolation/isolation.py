@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from partywall.backend import Placement
 from partywall.context import current_tenant
 from partywall.directory import Directory, DirectoryChange
@@ -109,14 +111,28 @@ class Isolation:
         """Finish what an interrupted move left of the tenant; TenantConflict while one is under way."""
         self._moves.settle(tenant_id)
 
-    def drop(self, tenant_id: TenantId) -> None:
-        """Destroy the tenant's data, down to its bytes on disk; its record stays with the caller."""
-        self._moves.settle(tenant_id)
-        self.settle(tenant_id)
-        placement = self._places.placement(tenant_id)
-        if placement is not None:
-            self._stores.backend(placement.backend).drop(placement)
-        self._places.forget(tenant_id)
+    def together(self, tenant_ids: Iterable[TenantId]) -> list[list[TenantId]]:
+        """The tenants in groups that are best dropped at once: those of one place."""
+        groups: dict[tuple[object, ...], list[TenantId]] = {}
+        for tenant_id in tenant_ids:
+            placement = self._places.placement(tenant_id)
+            place = (placement.backend, placement.region, placement.location) if placement else (tenant_id,)
+            groups.setdefault(place, []).append(tenant_id)
+        return list(groups.values())
+
+    def drop(self, *tenant_ids: TenantId) -> None:
+        """Destroy the tenants' data, down to its bytes on disk; their records stay with the caller."""
+        backends: dict[str, list[Placement]] = {}
+        for tenant_id in tenant_ids:
+            self._moves.settle(tenant_id)
+            self.settle(tenant_id)
+            placement = self._places.placement(tenant_id)
+            if placement is not None:
+                backends.setdefault(placement.backend, []).append(placement)
+        for name, placements in backends.items():
+            self._stores.backend(name).drop_many(placements)
+        for tenant_id in tenant_ids:
+            self._places.forget(tenant_id)
 
     def settle(self, tenant_id: TenantId) -> bool:
         """Wait a few seconds until the tenant has no statement in progress; False when one is left."""

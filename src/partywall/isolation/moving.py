@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from partywall.backend import Capability, Placement
 from partywall.directory import Directory
-from partywall.errors import BackendError, ConfigError, PartywallError, TenantConflict, TenantNotFound
+from partywall.errors import BackendError, ConfigError, InvalidArgument, PartywallError, TenantConflict, TenantNotFound
 from partywall.isolation.copying import End, copy_rows
 from partywall.isolation.pending import pending_moves
 from partywall.isolation.places import Places
@@ -248,7 +248,7 @@ class Moves:
         try:
             if edits:
                 self._edit(tenant_id, edits)
-        except (ConfigError, TenantConflict, OSError) as error:
+        except (ConfigError, InvalidArgument, TenantConflict, OSError) as error:
             # The placement is the truth; a source that cannot be written shows as a pending move.
             _log.warning("the file of %s could not be written after its move: %s", tenant_id, error)
 

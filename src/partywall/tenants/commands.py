@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Final
 
 from partywall.audit import acting_as
+from partywall.backend import Placement
 from partywall.clock import Clock
 from partywall.errors import InvalidArgument
+from partywall.isolation import Batch, Isolation, Move
 from partywall.journal import error_document, new_operation_id
 from partywall.ledger import Ledger, Operation, OperationState, Transaction
 from partywall.model import Tenant
@@ -20,6 +23,8 @@ __all__ = ["Commands", "queue_command"]
 _log: Final = logging.getLogger("partywall.commands")
 _EXPIRES: Final = 60.0
 """Seconds after which a queued command is refused: whoever asked has given up waiting."""
+_LONG: Final = frozenset({"isolation.move", "isolation.move_pending"})
+"""What has a thread of its own: a suspension must not wait for somebody's rows to be copied."""
 
 
 def queue_command(ledger: Ledger, clock: Clock, name: str, arguments: Mapping[str, Any], *, actor: str) -> str:
@@ -41,9 +46,10 @@ def queue_command(ledger: Ledger, clock: Clock, name: str, arguments: Mapping[st
 class Commands:
     """What the command line may ask of a running engine, by name."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, tenants: Tenants) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, tenants: Tenants, isolation: Isolation) -> None:
         self._ledger = ledger
         self._clock = clock
+        self._long = ThreadPoolExecutor(1, thread_name_prefix="partywall-moves")
         self._known: dict[str, Callable[..., Any]] = {
             "tenants.create": tenants.create,
             "tenants.update_settings": tenants.update_settings,
@@ -55,6 +61,8 @@ class Commands:
             "tenants.restore": tenants.restore,
             "tenants.purge": tenants.purge,
             "tenants.purge_due": tenants.purge_due,
+            "isolation.move": isolation.move,
+            "isolation.move_pending": isolation.move_pending,
         }
 
     def run(self, name: str, arguments: Mapping[str, Any]) -> Any:
@@ -78,12 +86,20 @@ class Commands:
             if operation.queued:
                 self._close(operation, error={"code": "interrupted", "message": "the engine was stopped meanwhile"})
 
+    def close(self) -> None:
+        """Wait for the command that is under way; those that wait behind it are closed at the next start."""
+        self._long.shutdown(wait=True, cancel_futures=True)
+
     def _run_one(self, operation: Operation) -> None:
         if self._clock.now() - operation.created_at > _EXPIRES:
             self._close(operation, error={"code": "expired", "message": "no engine took it up in time"})
-            return
-        if not self._begun(operation):
-            return
+        elif self._begun(operation):
+            if operation.kind in _LONG:
+                self._long.submit(self._carry_out, operation)
+            else:
+                self._carry_out(operation)
+
+    def _carry_out(self, operation: Operation) -> None:
         try:
             with acting_as(operation.actor):
                 result = self.run(operation.kind, operation.arguments)
@@ -122,5 +138,20 @@ def _plain(value: Any) -> Any:
                 "not_stopped": value.not_stopped,
                 "purge_at": purge_at.isoformat() if purge_at else None,
             }
+        case Move():
+            return {
+                "tenant_id": value.tenant_id,
+                "from": _place(value.source),
+                "to": _place(value.target),
+                "rows": value.rows,
+                "destroyed": value.destroyed,
+            }
+        case Batch():
+            failed = {tenant_id: error_document(error) for tenant_id, error in value.failed.items()}
+            return {"moved": [_plain(move) for move in value.moved], "failed": failed}
         case _:
             return value
+
+
+def _place(placement: Placement) -> dict[str, str | None]:
+    return {"strategy": placement.strategy, "backend": placement.backend, "region": placement.region}

@@ -233,34 +233,45 @@ class Tenants:
         TenantConflict: it is not deleted, or its retention is not over and ``before_due`` is not set.
         """
         with self._changing:
-            self._purging.purge(self._directory.find(tenant_id), before_due=before_due)
+            self._purging.carry_out(self._purging.begin(self._directory.find(tenant_id), before_due=before_due))
 
     def purge_due(self) -> Sequence[TenantId]:
         """Purge every deleted tenant whose retention is over, and those whose purge was begun; returns their ids.
 
-        One that fails keeps none of the others: its error is raised once all were tried.
+        Those that share a file cost one rewrite of it. One that fails keeps none of the others out of what is not
+        shared with it: its error is raised once all were tried.
         """
-        done: builtins.list[TenantId] = []
+        operations: builtins.list[Operation] = []
         errors: builtins.list[PartywallError] = []
         for tenant_id, begun in self._purging.due().items():
             try:
                 with self._changing:
-                    self._purging.purge(tenant_id, before_due=begun)
-                done.append(tenant_id)
+                    operations.append(self._purging.begin(tenant_id, before_due=begun))
             except TenantNotFound:
                 continue  # purged by another thread meanwhile
             except PartywallError as error:
                 errors.append(error)
-        if errors:
-            raise errors[0]
+        done, failed = self._carry_out(operations)
+        if errors or failed:
+            raise [*errors, *failed][0]
         return done
+
+    def _carry_out(self, purges: Sequence[Operation]) -> tuple[builtins.list[TenantId], builtins.list[PartywallError]]:
+        done: builtins.list[TenantId] = []
+        errors: builtins.list[PartywallError] = []
+        for group in self._purging.together(purges):
+            try:
+                with self._changing:
+                    done += self._purging.carry_out(*group)
+            except PartywallError as error:
+                errors.append(error)
+        return done, errors
 
     def recover(self) -> Sequence[Operation]:
         """Finish or undo what a crash interrupted; called once, when the engine opens. Returns what it took up."""
         unfinished = self._journal.unfinished()
         takers = {
             Creation.KIND: self._creation.recover,
-            Purging.KIND: self._purging.recover,
             _EDIT: self._recover_edit,
         }
         for operation in unfinished:
@@ -272,6 +283,9 @@ class Tenants:
             except PartywallError as error:
                 # One tenant's step must not keep all others out of service; the tenant stays out until it is done.
                 _log.error("%s of %s could not be finished yet: %s", operation.kind, operation.tenant_id, error)
+        _, errors = self._carry_out([each for each in unfinished if each.kind == Purging.KIND])
+        for failure in errors:
+            _log.error("a purge could not be finished yet: %s", failure)
         return unfinished
 
     def _changeable(self, tenant_id: str) -> tuple[TenantId, LifecycleRecord]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -65,7 +65,12 @@ class HubBackend(Backend):
 
     def drop(self, placement: Placement) -> None:
         """Delete what the tenant has and write the shard anew without its bytes."""
-        self._shard(placement).expel(placement.tenant_id)
+        self.drop_many([placement])
+
+    def drop_many(self, placements: Sequence[Placement]) -> None:
+        """Delete what the tenants have, and write each of their shards anew once."""
+        for shard in {self._shard(placement) for placement in placements}:
+            shard.expel([each.tenant_id for each in placements if self._shard(each) is shard])
 
     def stamp(self, placement: Placement) -> TenantId | None:
         """The tenant itself, if the shard's own list holds it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -48,13 +48,14 @@ class SchemaBackend(HubBackend):
             self._in(region)[name].admit(tenant)
         return name
 
-    def drop(self, placement: Placement) -> None:
-        """Drop the tenant's schema, and write the shard anew without its bytes."""
-        super().drop(placement)
+    def drop_many(self, placements: Sequence[Placement]) -> None:
+        """Drop the tenants' schemas, and write each of their shards anew once."""
+        super().drop_many(placements)
         # While a shard was damaged, its tenant may have been given room in another one.
-        for name, shard in list(self._in(placement.region).items()):
-            if name != placement.location and placement.tenant_id in shard.tenants:
-                shard.expel(placement.tenant_id)
+        for placement in placements:
+            for name, shard in list(self._in(placement.region).items()):
+                if name != placement.location and placement.tenant_id in shard.tenants:
+                    shard.expel([placement.tenant_id])
 
     def shard_names(self, folder: Path) -> Iterable[str]:  # noqa: ARG002  # the same in every folder
         """All that there may be."""

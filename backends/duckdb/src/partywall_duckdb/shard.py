@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from contextlib import closing
 from typing import ClassVar
 
@@ -27,30 +28,32 @@ class Shard(Store):
 
     kind: ClassVar[str] = "shard"
 
-    def expel(self, tenant: TenantId) -> None:
-        """Destroy everything of the tenant's, by writing a new file without it. After BackendError: repeat it."""
+    def expel(self, tenants: Collection[TenantId]) -> None:
+        """Destroy everything of the tenants', by writing one new file without them. After BackendError: repeat it."""
         with self._housekeeping:
             self.require_sound()
             if not self._attached:
                 return
             try:
                 with self.gate.writes_stopped(PATIENCE):
-                    if self._forget(tenant):
+                    if self._forget(tenants):
                         self._rewrite()
             except (Busy, Unusable, OSError, duckdb.Error) as error:
                 _log.warning("%s: a purge was not finished: %s", self.place, error)
                 raise BackendError("the tenant's data could not be destroyed yet; repeat the purge") from None
 
-    def _forget(self, tenant: TenantId) -> bool:
-        """Delete the tenant; returns whether the file still has to be written anew, then or from an earlier time."""
+    def _forget(self, tenants: Collection[TenantId]) -> bool:
+        """Delete the tenants; returns whether the file still has to be written anew, then or from an earlier time."""
+        leaving = [tenant for tenant in tenants if tenant in self.tenants]
         with closing(self.hub.cursor()) as cursor:
-            if tenant in self.tenants:
+            if leaving:
                 run(cursor, "BEGIN TRANSACTION")
-                self._contents.forget(cursor, tenant)
-                run(cursor, f"DELETE FROM {self._own('tenants')} WHERE {quote(TENANT)} = ?", [tenant])  # noqa: S608  # quoted names only
+                for tenant in leaving:
+                    self._contents.forget(cursor, tenant)
+                    run(cursor, f"DELETE FROM {self._own('tenants')} WHERE {quote(TENANT)} = ?", [tenant])  # noqa: S608  # quoted names only
                 run(cursor, f"UPDATE {self._own('stamp')} SET rewrite = true")  # noqa: S608  # quoted names only
                 run(cursor, "COMMIT")
-                self.tenants -= {tenant}
+                self.tenants = self.tenants.difference(leaving)
             return run(cursor, f"SELECT rewrite FROM {self._own('stamp')}") == [(True,)]  # noqa: S608  # quoted names only
 
     def _rewrite(self) -> None:
