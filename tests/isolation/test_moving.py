@@ -80,7 +80,7 @@ def test_a_move_takes_every_row_and_held_handles_follow(opened: Opened) -> None:
     assert held.get("projects", "p0") == {**before["projects"][0], "name": "after"}
     with pytest.raises(Retired), old_scope.unit(writes=False, transactional=False, timeout=1):
         pass
-    assert actions(engine, beta)[-2:] == ["tenant.moved", "tenant.place_destroyed"]
+    assert actions(engine, beta)[-3:] == ["tenant.moved", "tenant.changed", "tenant.place_destroyed"]
     assert engine.isolation.pending_moves() == []
     assert engine.tenants.get(beta.id).isolation == there
     assert engine.query(engine.tenants.get_by_slug("corner-shop").id).count("projects") == 1
