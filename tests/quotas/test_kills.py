@@ -16,10 +16,10 @@ ROW_DRIVER = Path(__file__).parent / "row_kill_driver.py"
 SAMPLE = Path(__file__).parent.parent.parent / "orchestrator-data" / "system"
 
 
-def kill(tmp_path: Path, rounds: int, seed: int, driver: Path = DRIVER) -> dict[str, Any]:
+def kill(tmp_path: Path, driver: Path, *arguments: int) -> dict[str, Any]:
     folder = tmp_path / "orchestrator-data"
     shutil.copytree(SAMPLE, folder / "system")
-    command = [sys.executable, str(driver), str(folder), str(rounds), str(seed)]
+    command = [sys.executable, str(driver), str(folder), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     found: dict[str, Any] = json.loads(done.stdout)
@@ -27,23 +27,25 @@ def kill(tmp_path: Path, rounds: int, seed: int, driver: Path = DRIVER) -> dict[
 
 
 @pytest.mark.timeout(300)
-def test_l2_50_kills_amid_reservations_leave_neither_overspend_nor_phantom(tmp_path: Path) -> None:
-    found = kill(tmp_path, 50, 1)
+def test_l2_50_kills_amid_5000_reservations_leave_neither_overspend_nor_phantom(tmp_path: Path) -> None:
+    found = kill(tmp_path, DRIVER, 50, 5_000, 1)
     assert found["wrong"] == []
-    assert found["settled"] > 500
+    assert found["reserved"] > 3_000
+    assert found["settled"] > 3_000
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_l2_1000_kills_amid_reservations_leave_neither_overspend_nor_phantom(tmp_path: Path) -> None:
-    found = kill(tmp_path, 1000, 2)
+def test_l2_1000_kills_amid_100_000_reservations_leave_neither_overspend_nor_phantom(tmp_path: Path) -> None:
+    found = kill(tmp_path, DRIVER, 1_000, 104_000, 2)
     assert found["wrong"] == []
-    assert found["settled"] > 10_000
+    assert found["reserved"] >= 100_000
+    assert found["settled"] > 100_000
 
 
 @pytest.mark.timeout(300)
 def test_l2_12_kills_between_rows_and_their_count_leave_neither_overspend_nor_phantom(tmp_path: Path) -> None:
-    found = kill(tmp_path, 12, 3, ROW_DRIVER)
+    found = kill(tmp_path, ROW_DRIVER, 12, 3)
     assert found["wrong"] == []
     assert max(found["rows"]) > 0
 
@@ -51,6 +53,6 @@ def test_l2_12_kills_between_rows_and_their_count_leave_neither_overspend_nor_ph
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_l2_300_kills_between_rows_and_their_count_leave_neither_overspend_nor_phantom(tmp_path: Path) -> None:
-    found = kill(tmp_path, 300, 4, ROW_DRIVER)
+    found = kill(tmp_path, ROW_DRIVER, 300, 4)
     assert found["wrong"] == []
     assert max(found["rows"]) == 20
