@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from partywall.errors import LedgerError
+from partywall.errors import InvalidArgument, LedgerError
 from partywall.ledger import AuditRecord, SqliteLedger, Transaction
 from partywall.names import TenantId
 
@@ -61,6 +61,50 @@ def test_a_failing_work_undoes_only_itself(ledger: SqliteLedger, pile_up: PileUp
     assert [str(outcome) for outcome in outcomes if isinstance(outcome, ValueError)] == ["mine", "mine"]
     assert ledger.read(lambda tx: tx.usage(ACME, "")) == {"users": 3}
     assert ledger.read(lambda tx: tx.audit()) == []
+
+
+def test_works_that_share_a_commit_read_and_write_a_counter_once(ledger: SqliteLedger, pile_up: PileUp) -> None:
+    seen = statements(ledger)
+    assert sorted(pile_up([count] * 20)) == list(range(1, 21))
+    for statement in ("SELECT metric, total, reserved FROM usage ", "INSERT INTO usage "):
+        assert sum(each.startswith(statement) for each in seen) == 1
+
+
+def test_a_refusal_that_wrote_nothing_makes_no_neighbour_run_again(ledger: SqliteLedger, pile_up: PileUp) -> None:
+    runs: list[str] = []
+
+    def counts(tx: Transaction) -> int:
+        runs.append("counts")
+        return count(tx)
+
+    def refuses(tx: Transaction) -> None:
+        tx.usage(ACME, "")
+        raise ValueError("full")
+
+    pile_up([counts, refuses, counts])
+    assert len(runs) == 2
+
+
+def test_what_is_forgotten_is_not_counted_on_from_what_its_batch_remembers(
+    ledger: SqliteLedger, pile_up: PileUp
+) -> None:
+    def forgets(tx: Transaction) -> None:
+        tx.forget_tenant(ACME)
+
+    outcomes = pile_up([*[count] * 4, forgets, *[count] * 4])
+    after = ledger.read(lambda tx: tx.usage(ACME, "")).get("users", 0)
+    counts = [outcome for outcome in outcomes if outcome is not None]
+    assert sorted(counts) == sorted([*range(1, len(counts) - after + 1), *range(1, after + 1)])
+
+
+def test_a_text_that_the_file_cannot_hold_is_its_own_works_error(ledger: SqliteLedger, pile_up: PileUp) -> None:
+    def broken(tx: Transaction) -> None:
+        tx.set_usage(TenantId("ten_\ud800"), "", "users", 1)
+
+    outcomes = pile_up([count, broken, count])
+    assert sorted(outcome for outcome in outcomes if isinstance(outcome, int)) == [1, 2]
+    assert sum(isinstance(outcome, InvalidArgument) for outcome in outcomes) == 1
+    assert ledger.read(lambda tx: tx.usage(ACME, "")) == {"users": 2}
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit, GeneratorExit])

@@ -26,12 +26,8 @@ _RESERVATION: Final = (
     "id, tenant_id, owner, period, amounts, state, created_at, expires_at, charge_on_expiry, cap_overrun, key, "
     "settled_at, counted"
 )
-_PUT_USAGE: Final = upsert("usage", "tenant_id, period, metric, total", "tenant_id, period, metric")
+_PUT_COUNTER: Final = upsert("usage", "tenant_id, period, metric, total, reserved", "tenant_id, period, metric")
 _PUT_EVENT: Final = upsert("usage_event", _EVENT, "tenant_id, key")
-_PUT_RESERVED: Final = (
-    "INSERT INTO usage (tenant_id, period, metric, total, reserved) VALUES (?, ?, ?, 0, ?) "
-    "ON CONFLICT (tenant_id, period, metric) DO UPDATE SET reserved = excluded.reserved"
-)
 _PUT_ENTRY: Final = (
     "INSERT INTO usage_log (tenant_id, period, metric, amount, at, recorded_at, kind, reason, source) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -74,13 +70,14 @@ class Accounts(Statements, Transaction):
 
     def usage(self, tenant_id: TenantId, period: str) -> Mapping[str, int]:
         """Totals by metric in a period."""
-        return dict(self._all("SELECT metric, total FROM usage WHERE tenant_id = ? AND period = ?", tenant_id, period))
+        return {metric: total for metric, (total, _) in self._counters(tenant_id, period).items()}
 
     def set_usage(self, tenant_id: TenantId, period: str, metric: str, total: int) -> None:
         """Write one total; InvalidArgument unless it is an integer from 0 to 2^63 - 1."""
         if type(total) is not int or not 0 <= total < 2**63:
             raise InvalidArgument(f"the total of {metric} must be a whole number from 0 to 2^63 - 1")
-        self._write(_PUT_USAGE, tenant_id, period, metric, total)
+        _, reserved = self._counters(tenant_id, period).get(metric, (0, 0))
+        self._put_counter(tenant_id, period, metric, (total, reserved))
 
     def usage_event(self, tenant_id: TenantId, key: str) -> UsageEvent | None:
         """The event that was acknowledged under an idempotency key."""
@@ -99,33 +96,50 @@ class Accounts(Statements, Transaction):
 
     def usage_counters(self, tenant_id: TenantId, *periods: str) -> Sequence[UsageCounter]:
         """The tenant's totals and what is reserved beside them, in these periods or in all."""
-        chosen = f" AND period IN ({', '.join('?' * len(periods))})" if periods else ""
-        rows = self._all(
-            f"SELECT period, metric, total, reserved FROM usage WHERE tenant_id = ?{chosen}",  # noqa: S608  # question marks
-            tenant_id,
-            *periods,
-        )
-        return [UsageCounter(*row) for row in rows]
+        if not periods:
+            self.flush()
+            everything = "SELECT period, metric, total, reserved FROM usage WHERE tenant_id = ?"
+            return [UsageCounter(*row) for row in self._all(everything, tenant_id)]
+        return [
+            UsageCounter(period, metric, *counter)
+            for period in periods
+            for metric, counter in self._counters(tenant_id, period).items()
+        ]
 
     def set_reserved(self, tenant_id: TenantId, period: str, metric: str, reserved: int) -> None:
         """Write how much reservations hold; InvalidArgument unless it is an integer from 0 to 2^63 - 1."""
         if type(reserved) is not int or not 0 <= reserved < 2**63:
             raise InvalidArgument(f"the reserved {metric} must be a whole number from 0 to 2^63 - 1")
-        self._write(_PUT_RESERVED, tenant_id, period, metric, reserved)
+        total, _ = self._counters(tenant_id, period).get(metric, (0, 0))
+        self._put_counter(tenant_id, period, metric, (total, reserved))
 
     def append_usage(self, entry: UsageEntry) -> None:
         """Add a line to the log of usage."""
         at, recorded_at = moment(entry.at, "the moment of usage"), moment(entry.recorded_at, "the moment of usage")
         what = (entry.tenant_id, entry.period, entry.metric, entry.amount)
-        self._write(_PUT_ENTRY, *what, at, recorded_at, entry.kind, entry.reason, entry.source)
+        self._require_writable()
+        self._batch.lines.append((*what, at, recorded_at, entry.kind, entry.reason, entry.source))
+
+    def flush(self) -> None:
+        """Write to the file what was only counted."""
+        batch = self._batch
+        if batch.changed:
+            rows = [(*key, *batch.counters[key[0], key[1]][key[2]]) for key in batch.changed]
+            self._write_many(_PUT_COUNTER, rows)
+            batch.changed.clear()
+        if batch.lines:
+            self._write_many(_PUT_ENTRY, batch.lines)
+            batch.lines.clear()
 
     def logged_usage(self, tenant_id: TenantId) -> Mapping[tuple[str, str], int]:
         """The sums of the tenant's log, by month and metric."""
+        self.flush()
         grouped = "SELECT period, metric, SUM(amount) FROM usage_log WHERE tenant_id = ? GROUP BY period, metric"
         return {(period, metric): total for period, metric, total in self._all(grouped, tenant_id)}
 
     def tenants_with_usage(self) -> Sequence[TenantId]:
         """Every tenant that has a total or a line in the log."""
+        self.flush()
         rows = self._all("SELECT tenant_id FROM usage UNION SELECT tenant_id FROM usage_log ORDER BY tenant_id")
         return [TenantId(row[0]) for row in rows]
 
@@ -215,3 +229,17 @@ class Accounts(Statements, Transaction):
     def forget_thresholds(self, before_period: str) -> int:
         """Drop what was remembered of thresholds in earlier periods; returns how many."""
         return self._write("DELETE FROM threshold WHERE period < ?", before_period).rowcount
+
+    def _counters(self, tenant_id: TenantId, period: str) -> dict[str, tuple[int, int]]:
+        self._require_alive()
+        found = self._batch.counters.get((tenant_id, period))
+        if found is None:
+            of_period = "SELECT metric, total, reserved FROM usage WHERE tenant_id = ? AND period = ?"
+            found = {metric: (total, reserved) for metric, total, reserved in self._all(of_period, tenant_id, period)}
+            self._batch.counters[tenant_id, period] = found
+        return found
+
+    def _put_counter(self, tenant_id: TenantId, period: str, metric: str, counter: tuple[int, int]) -> None:
+        self._require_writable()
+        self._batch.counters[tenant_id, period][metric] = counter
+        self._batch.changed.add((tenant_id, period, metric))

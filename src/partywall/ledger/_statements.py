@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from partywall.errors import InvalidArgument, LedgerError
+from partywall.errors import InvalidArgument, LedgerError, PartywallError
 from partywall.ledger._connection import failure
-from partywall.ledger.contract import AuditRecord
+from partywall.ledger.contract import AuditRecord, LifecycleRecord
+from partywall.names import TenantId
 
-__all__ = ["Statements", "dump", "moment", "upsert"]
+__all__ = ["Batch", "Statements", "dump", "moment", "upsert"]
+
+_FAILURES: Final = (sqlite3.Error, OverflowError, UnicodeEncodeError)
 
 
 def upsert(table: str, columns: str, keys: str) -> str:
@@ -39,13 +43,29 @@ def moment(value: float | None, what: str) -> float | None:
     return value
 
 
+@dataclass(slots=True)
+class Batch:
+    """What the works that share a commit have read and counted, so that it is read once and written once."""
+
+    counters: dict[tuple[TenantId, str], dict[str, tuple[int, int]]] = field(default_factory=dict)
+    """By tenant and period, then metric: the total and what is reserved beside it."""
+    changed: set[tuple[TenantId, str, str]] = field(default_factory=set)
+    """The counters that differ from the file."""
+    lines: list[tuple[Any, ...]] = field(default_factory=list)
+    """Lines of the log of usage that the file does not have yet."""
+    lifecycles: dict[TenantId, LifecycleRecord | None] = field(default_factory=dict)
+
+
 class Statements:
     """Runs statements; dead once the work is over or a statement of it has failed."""
 
-    def __init__(self, connection: sqlite3.Connection, *, writable: bool) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, writable: bool, batch: Batch | None = None) -> None:
         self._connection = connection
         self._writable = writable
+        self._batch = batch or Batch()
         self._ended = False
+        self.wrote = False
+        """Whether anything was changed, in the file or in what is to be written to it."""
         self.failure: LedgerError | None = None
         """What the store did wrong; the work is undone even if it caught this."""
         self.records: list[AuditRecord] = []
@@ -55,33 +75,49 @@ class Statements:
         """Refuse whatever is asked of the transaction from now on."""
         self._ended = True
 
-    def _execute(self, statement: str, values: Sequence[Any]) -> sqlite3.Cursor:
+    def _require_alive(self) -> None:
         if self._ended:
             raise LedgerError("the ledger's transaction is over; use it only within the function that was given it")
         if self.failure is not None:
             # SQLite may have rolled back on its own, and a statement would then commit by itself.
             raise self.failure
+
+    def _require_writable(self) -> None:
+        self._require_alive()
+        if not self._writable:
+            raise LedgerError("a read of the ledger must not write; use Ledger.write")
+        self.wrote = True
+
+    def _failed(self, error: Exception) -> PartywallError:
+        if isinstance(error, sqlite3.Error):
+            self.failure = failure(error)
+            return self.failure
+        return InvalidArgument("the ledger holds 64-bit integers and well-formed texts only")
+
+    def _execute(self, statement: str, values: Sequence[Any]) -> sqlite3.Cursor:
+        self._require_alive()
         try:
             return self._connection.execute(statement, values)
-        except (OverflowError, UnicodeEncodeError):
-            raise InvalidArgument("the ledger holds 64-bit integers and well-formed texts only") from None
-        except sqlite3.Error as error:
-            self.failure = failure(error)
-            raise self.failure from error
+        except _FAILURES as error:
+            raise self._failed(error) from error
 
     def _all(self, statement: str, *values: Any) -> list[Any]:
         cursor = self._execute(statement, values)
         try:
             return cursor.fetchall()
-        except sqlite3.Error as error:
-            self.failure = failure(error)
-            raise self.failure from error
+        except _FAILURES as error:
+            raise self._failed(error) from error
 
     def _one(self, statement: str, *values: Any) -> Any:
         rows = self._all(statement, *values)
         return rows[0] if rows else None
 
     def _write(self, statement: str, *values: Any) -> sqlite3.Cursor:
-        if not self._writable:
-            raise LedgerError("a read of the ledger must not write; use Ledger.write")
+        self._require_writable()
         return self._execute(statement, values)
+
+    def _write_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        try:
+            self._connection.executemany(statement, rows)
+        except _FAILURES as error:
+            raise self._failed(error) from error

@@ -76,8 +76,12 @@ class SqliteTransaction(Accounts):
 
     def lifecycle(self, tenant_id: TenantId) -> LifecycleRecord | None:
         """The tenant's record."""
-        row = self._one(f"SELECT {_LIFECYCLE} FROM lifecycle WHERE tenant_id = ?", tenant_id)  # noqa: S608  # constant
-        return None if row is None else _lifecycle(row)
+        self._require_alive()
+        known = self._batch.lifecycles
+        if tenant_id not in known:
+            row = self._one(f"SELECT {_LIFECYCLE} FROM lifecycle WHERE tenant_id = ?", tenant_id)  # noqa: S608  # constant
+            known[tenant_id] = None if row is None else _lifecycle(row)
+        return known[tenant_id]
 
     def lifecycles(self) -> Sequence[LifecycleRecord]:
         """Every record, tombstones included."""
@@ -87,6 +91,7 @@ class SqliteTransaction(Accounts):
         """Write the tenant's record."""
         given = (record.suspended_at, record.deleted_at, record.purge_at, record.purged_at)
         moments = [moment(each, "a moment of a tenant's life") for each in given]
+        self._batch.lifecycles.pop(record.tenant_id, None)
         self._write(_PUT_LIFECYCLE, record.tenant_id, record.slug, str(record.status), record.reason, *moments)
 
     def placement(self, tenant_id: TenantId) -> Placement | None:
@@ -107,6 +112,8 @@ class SqliteTransaction(Accounts):
 
     def forget_tenant(self, tenant_id: TenantId) -> None:
         """Drop all but the tenant's lifecycle and audit records."""
+        self.flush()
+        self._batch.counters.clear()
         for table in _FORGOTTEN:
             self._write(f"DELETE FROM {table} WHERE tenant_id = ?", tenant_id)  # noqa: S608  # constants
 

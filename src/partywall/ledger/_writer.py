@@ -10,8 +10,9 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, TypeVar, cast
 
-from partywall.errors import LedgerError
+from partywall.errors import LedgerError, PartywallError
 from partywall.ledger._connection import failure, identity
+from partywall.ledger._statements import Batch
 from partywall.ledger._transaction import SqliteTransaction
 from partywall.ledger.contract import AuditRecord, Transaction
 
@@ -62,6 +63,10 @@ class _Job(Generic[T]):
 
 class _TransactionLost(Exception):
     """SQLite rolled the whole batch back while one work ran."""
+
+
+class _Spoilt(Exception):
+    """One work failed after it had written, and the others must not be committed with what it wrote."""
 
 
 class Writer:
@@ -134,15 +139,19 @@ class Writer:
                 batch.append(job)
         return batch
 
-    def _commit(self, jobs: Sequence[_Job[Any]]) -> None:
+    def _commit(self, jobs: Sequence[_Job[Any]], *, apart: bool = False) -> None:
         try:
-            records = self._together(jobs)
+            records = self._together(jobs, apart=apart)
+        except _Spoilt:
+            self._roll_back()
+            self._commit(jobs, apart=True)
+            return
         except _TransactionLost:
             self._roll_back()
             if len(jobs) > 1:
                 # One work filled the disk or broke the store; its neighbours get their chance without it.
                 for job in jobs:
-                    self._commit([job])
+                    self._commit([job], apart=True)
                 return
         except BaseException as error:  # noqa: BLE001  # everybody who waits must be told
             self._roll_back()
@@ -153,27 +162,54 @@ class Writer:
         for job in jobs:
             job.wake()
 
-    def _together(self, jobs: Sequence[_Job[Any]]) -> list[AuditRecord]:
+    def _together(self, jobs: Sequence[_Job[Any]], *, apart: bool) -> list[AuditRecord]:
         if identity(self._path) != self._identity:
             raise LedgerError("the ledger's file was replaced while it was open; nothing was written")
         self._connection.execute("BEGIN IMMEDIATE")
-        records = [record for job in jobs for record in self._attempt(job)]
+        records = self._each_apart(jobs) if apart else self._all_together(jobs)
         self._connection.execute("COMMIT")
         return records
 
-    def _attempt(self, job: _Job[Any]) -> Sequence[AuditRecord]:
+    def _each_apart(self, jobs: Sequence[_Job[Any]]) -> list[AuditRecord]:
+        return [record for job in jobs for record in self._attempt_behind_savepoint(job)]
+
+    def _all_together(self, jobs: Sequence[_Job[Any]]) -> list[AuditRecord]:
+        # The usual way: nobody fails after writing, so nobody needs a savepoint, and counters are written once.
+        batch, records = Batch(), list[AuditRecord]()
+        for job in jobs:
+            transaction = self._run(job, batch)
+            if job.error is None:
+                records += transaction.records
+            elif transaction.wrote:
+                raise _Spoilt
+        try:
+            SqliteTransaction(self._connection, writable=True, batch=batch).flush()
+        except PartywallError:
+            raise _Spoilt from None
+        return records
+
+    def _attempt_behind_savepoint(self, job: _Job[Any]) -> Sequence[AuditRecord]:
         self._connection.execute("SAVEPOINT work")
-        transaction = SqliteTransaction(self._connection, writable=True)
-        job.run(transaction)
-        transaction.end()
-        job.error = job.error or transaction.failure
-        if not self._connection.in_transaction:
-            job.error = job.error or LedgerError("the ledger failed; nothing was written")
-            raise _TransactionLost
+        transaction = self._run(job, Batch(), flush=True)
         if job.error is not None:
             self._connection.execute("ROLLBACK TO work")
         self._connection.execute("RELEASE work")
         return () if job.error else transaction.records
+
+    def _run(self, job: _Job[Any], batch: Batch, *, flush: bool = False) -> SqliteTransaction:
+        transaction = SqliteTransaction(self._connection, writable=True, batch=batch)
+        job.run(transaction)
+        transaction.end()
+        if flush and job.error is None:
+            try:
+                transaction.flush()
+            except PartywallError as error:
+                job.error = error
+        job.error = job.error or transaction.failure
+        if not self._connection.in_transaction:
+            job.error = job.error or LedgerError("the ledger failed; nothing was written")
+            raise _TransactionLost
+        return transaction
 
     def _roll_back(self) -> None:
         try:
