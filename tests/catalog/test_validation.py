@@ -71,6 +71,28 @@ def test_k10_a_key_that_nobody_knows_is_refused_at_the_key(files) -> None:
     ]
 
 
+def test_a_rate_limit_that_has_no_meaning_is_refused_at_the_value(files) -> None:
+    limits = """rate_limits:
+  windows: {maxRequests: 5, windowMs: 1000, burst: 3}
+  too_much:
+    maxRequests: 5
+    windowMs: 1000
+    algorithm: gcra
+    burst: 9
+  twice: {maxRequests: 5, windowMs: 1000, per: user, perUser: {maxRequests: 1, windowMs: 1000}}
+  within: {maxRequests: 5, windowMs: 1000, perUser: {maxRequests: 1, burst: x}}
+"""
+    assert problems(files, "tenants/acme.yaml", files.tenant("acme", more=limits)) == [
+        (11, 52, "burst has a meaning only beside 'algorithm: gcra'; windows admit maxRequests at once",
+         "rate_limits.windows.burst"),
+        (16, 12, "burst is at most maxRequests, 5; a longer window admits more at once", "rate_limits.too_much.burst"),
+        (17, 63, "perUser stands beside the tenant's limit; 'per: user' says that there is none",
+         "rate_limits.twice.perUser"),
+        (18, 53, "'windowMs' is missing", "rate_limits.within.perUser.windowMs"),
+        (18, 77, "expected a whole number", "rate_limits.within.perUser.burst"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("value", [".nan", ".inf", "-1", "1.5", "9007199254740993"])
 def test_k7_a_quota_that_is_no_count_is_refused(files, value: str) -> None:
     text = files.tenant("acme", more=f"quotas:\n  maxUsers: {value}\n")

@@ -16,9 +16,12 @@ REFUSALS = {Status.SUSPENDED: TenantSuspended, Status.DELETED: TenantDeleted, St
 UNLIMITED = QuotaLimits(None, None, None, None, None)
 
 
-def rate(requests: int, seconds: float = 60, algorithm: str = "sliding_window", per: str = "tenant") -> RateLimit:
+def rate(requests: int, seconds: float = 60, algorithm: str = "sliding_window", **more: Any) -> RateLimit:
+    """A rate limit; of GCRA, written ``gcra/3``, with a third of the requests as its burst."""
+    name, _, part = algorithm.partition("/")
+    burst = {"burst": max(1, requests // int(part))} if part and requests else {}
     return RateLimit.model_validate(
-        {"maxRequests": requests, "windowMs": round(seconds * 1000), "algorithm": algorithm, "per": per}
+        {"maxRequests": requests, "windowMs": round(seconds * 1000), "algorithm": name, **burst, **more}
     )
 
 
@@ -88,6 +91,30 @@ class SequentialWindows:
         return True
 
 
+class SequentialGcra:
+    """GCRA as its definition says it, by theoretical arrival time, in nanoseconds times the number of requests."""
+
+    def __init__(self, limit: RateLimit) -> None:
+        self.limit, self.rate = limit.at_once, limit.max_requests
+        self.interval = limit.window_ms * 1_000_000
+        self.arrival = 0
+
+    def left(self, now: int) -> int:
+        ahead = max(self.arrival, now * self.rate) - now * self.rate
+        return (self.limit * self.interval - ahead) // self.interval
+
+    def admit(self, now: int, cost: int) -> bool:
+        arrival = max(self.arrival, now * self.rate) + cost * self.interval
+        if arrival - now * self.rate > self.limit * self.interval:
+            return False
+        self.arrival = arrival
+        return True
+
+
+def sequential(limit: RateLimit) -> SequentialWindows | SequentialGcra:
+    return SequentialGcra(limit) if limit.algorithm.value == "gcra" else SequentialWindows(limit)
+
+
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock(monotonic=12_345.678)
@@ -113,8 +140,8 @@ def _rate() -> Callable[..., RateLimit]:
 
 
 @pytest.fixture(scope="session", name="reference")
-def _reference() -> type[SequentialWindows]:
-    return SequentialWindows
+def _reference() -> Callable[[RateLimit], SequentialWindows | SequentialGcra]:
+    return sequential
 
 
 @pytest.fixture(scope="session")

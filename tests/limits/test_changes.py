@@ -8,7 +8,7 @@ from partywall.errors import InvalidArgument, TenantSuspended
 from partywall.model import Status
 
 ACME, BETA, REQUESTS = "ten_acme", "ten_beta", "api_requests"
-ALGORITHMS = ("sliding_window", "fixed_window")
+ALGORITHMS = ("sliding_window", "fixed_window", "gcra")
 
 
 def admitted(limiter, calls: int, tenant: str = ACME, **more) -> int:

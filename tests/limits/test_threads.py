@@ -12,6 +12,7 @@ from partywall.errors import TenantSuspended
 from partywall.model import Status
 
 ACME, REQUESTS = "ten_acme", "api_requests"
+ALGORITHMS = ("sliding_window", "fixed_window", "gcra")
 RACERS = 8
 WAIT = 60.0
 
@@ -71,7 +72,7 @@ def caller(check: Callable[[], Any], calls: int) -> Callable[[], int]:
     return lambda: sum(check().allowed for _ in range(calls))
 
 
-@pytest.mark.parametrize("algorithm", ["sliding_window", "fixed_window"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize(("disturbed", "rounds", "calls"), [(switching_all_the_time, 20, 300), (traced, 3, 120)])
 def test_l1_racers_never_pass_the_limit_and_never_lose_a_permit(
     limited_to, rate, algorithm, disturbed, rounds, calls
@@ -107,7 +108,7 @@ def test_racers_with_different_costs_never_pass_the_limit(limited_to, rate) -> N
 
 
 @pytest.mark.parametrize(("disturbed", "rounds"), [(switching_all_the_time, 150), (traced, 15)])
-@pytest.mark.parametrize("algorithm", ["sliding_window", "fixed_window"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_window_that_rolls_over_under_racers_admits_no_more_than_each_window_allows(
     limited_to, rate, algorithm, disturbed, rounds
 ) -> None:

@@ -126,8 +126,14 @@ def operation_document(operation: Operation) -> dict[str, Any]:
 
 def rate_text(limit: Mapping[str, Any]) -> str:
     """A rate limit for people."""
-    window = f"{limit['window_ms'] / 1000:g} s"
-    return f"{limit['max_requests']:,} in {window} per {limit['per']}, {limit['algorithm'].replace('_', ' ')}"
+    text = _rate_per(limit, limit["per"])
+    return f"{text}; {_rate_per(limit['per_user'], 'user')}" if limit["per_user"] else text
+
+
+def _rate_per(rate: Mapping[str, Any], whose: str) -> str:
+    burst = f", burst {rate['burst']:,}" if rate["burst"] else ""
+    window = f"{rate['window_ms'] / 1000:g} s"
+    return f"{rate['max_requests']:,} in {window} per {whose}, {rate['algorithm'].replace('_', ' ')}{burst}"
 
 
 def limit_text(metric: str, amount: int | None, *, none: str = "unlimited") -> str:

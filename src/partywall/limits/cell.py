@@ -1,9 +1,9 @@
-"""One key's window: an iterator over ready-made answers.
+"""One key's account: an iterator over ready-made answers.
 
 Taking the next answer is one call into the interpreter's C code, so it is atomic under the global lock, hands
-each permit out exactly once, and is already the decision with its ``remaining``. Within a window the permits
-that are left only grow, so those handed out ahead stay good until the window ends. Whoever finds the window
-ended or the iterator empty takes the slow path, which drains the iterator to count exactly.
+each permit out exactly once, and is already the decision with its ``remaining``. Until the cell's end the permits
+that are left only grow, so those handed out ahead stay good. Whoever finds the cell ended or the iterator empty
+takes the slow path, which drains the iterator to count exactly.
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from math import inf
 from operator import length_hint
+from sys import float_info
 from typing import TYPE_CHECKING, Final
 
 from partywall.limits.decision import Decision, Measured
 from partywall.limits.rule import Rule, Spent
 
-__all__ = ["CLOSED", "Cell", "Tables", "closed", "granting", "refusing"]
+__all__ = ["CLOSED", "LOCKED", "Cell", "Tables", "closed", "granting", "refusing"]
 
 CLOSED: Final = -inf
-"""The end of a window that admits nobody without a look at the directory."""
-_CHUNK: Final = 1024
+"""The end of a cell that admits nobody without a look at the directory."""
+LOCKED: Final = -float_info.max
+"""The end of a cell whose account is true but who holds no answers: each call counts under the lock."""
 _KEPT: Final = 1 << 18
-_REFUSALS: Final = 64
-_FLOOD: Final = 4096
+_REFUSALS: Final = 32
+_FLOOD: Final = 1024
 
 if TYPE_CHECKING:
 
@@ -60,34 +62,39 @@ class Cell(_Reversed):
 
     def spent(self) -> Spent:
         """What the key has used up to now."""
-        return Spent(self.number, self.previous, self.counted - (length_hint(self) if self.grants else 0))
+        return (self.number, self.previous, self.counted - (length_hint(self) if self.grants else 0))
 
     def drain(self) -> Spent:
         """What the key has used, once nobody can take a permit from this cell any more."""
         unused = len(list(self))
-        return Spent(self.number, self.previous, self.counted - (unused if self.grants else 0))
+        return (self.number, self.previous, self.counted - (unused if self.grants else 0))
+
+    def all_spent(self) -> Spent:
+        """What the key has used if every permit in this cell is taken."""
+        return (self.number, self.previous, self.counted)
 
 
 class Tables:
     """Ready-made admissions, shared by all keys under a rule; kept while they are used, up to a fixed number."""
 
     def __init__(self) -> None:
-        self._chunks: OrderedDict[tuple[Rule, int], tuple[Decision, ...]] = OrderedDict()
+        self._chunks: OrderedDict[tuple[Rule, int, int], tuple[Decision, ...]] = OrderedDict()
         self._held = 0
 
-    def holding(self, rule: Rule, remaining: int) -> tuple[tuple[Decision, ...], int]:
-        """A table in which the answer that leaves ``remaining`` stands, and its index there."""
-        base = remaining - remaining % _CHUNK
-        chunk = self._chunks.get((rule, base))
+    def holding(self, rule: Rule, remaining: int, size: int) -> tuple[tuple[Decision, ...], int]:
+        """A table of ``size`` in which the answer that leaves ``remaining`` stands, and its index there."""
+        index = remaining % size
+        key = (rule, remaining - index, size)
+        chunk = self._chunks.get(key)
         if chunk is None:
-            chunk = tuple(Decision(rule, left) for left in range(base, min(base + _CHUNK, rule.limit)))
-            self._keep(rule, base, chunk)
+            chunk = tuple(Decision(rule, left) for left in range(key[1], min(key[1] + size, rule.limit)))
+            self._keep(key, chunk)
         else:
-            self._chunks.move_to_end((rule, base))
-        return chunk, remaining - base
+            self._chunks.move_to_end(key)
+        return chunk, index
 
-    def _keep(self, rule: Rule, base: int, chunk: tuple[Decision, ...]) -> None:
-        self._chunks[rule, base] = chunk
+    def _keep(self, key: tuple[Rule, int, int], chunk: tuple[Decision, ...]) -> None:
+        self._chunks[key] = chunk
         self._held += len(chunk)
         while self._held > _KEPT:
             self._held -= len(self._chunks.popitem(last=False)[1])
@@ -96,29 +103,35 @@ class Tables:
 def granting(rule: Rule, spent: Spent, left: int, tables: Tables) -> Cell:
     """A cell with the permits that are left, or as many of them as stand in one table."""
     if not left:
-        return closed(rule, spent)
-    table, index = tables.holding(rule, left - 1)
-    counted = Spent(spent.number, spent.previous, spent.used + index + 1)
-    cell = _filled(table, rule.edge(spent.number + 1), rule, counted, grants=True)
+        return closed(rule, spent, LOCKED)
+    number, previous, used = spent
+    table, index = tables.holding(rule, left - 1, rule.ahead(used))
+    cell = Cell(table)
     cell.__setstate__(index)
+    cell.rule = rule
+    cell.grants = True
+    cell.number = number
+    cell.previous = previous
+    cell.counted = used + index + 1
+    cell.end = rule.end(spent)
     return cell
 
 
 def refusing(refusal: Measured, rule: Rule, spent: Spent, *, again: bool) -> Cell:
     """A cell that gives the same refusal until a permit comes back; many times where it was asked for ``again``."""
-    table = (refusal,) * (_FLOOD if again else _REFUSALS)
-    return _filled(table, refusal.retry_reading, rule, spent, grants=False)
-
-
-def closed(rule: Rule, spent: Spent) -> Cell:
-    """A cell that only remembers what was used: every call takes the slow path."""
-    return _filled((), CLOSED, rule, spent, grants=True)
-
-
-def _filled(table: tuple[Decision, ...], end: float, rule: Rule, spent: Spent, *, grants: bool) -> Cell:
-    cell = Cell(table)
-    cell.end = end
-    cell.grants = grants
+    cell = Cell((refusal,) * (_FLOOD if again else _REFUSALS))
     cell.rule = rule
+    cell.grants = False
     cell.number, cell.previous, cell.counted = spent
+    cell.end = rule.timeline.reading_before(refusal.retry_at)
+    return cell
+
+
+def closed(rule: Rule, spent: Spent, end: float) -> Cell:
+    """A cell that only remembers what was used: every call takes the slow path, LOCKED or CLOSED."""
+    cell = Cell(())
+    cell.rule = rule
+    cell.grants = True
+    cell.number, cell.previous, cell.counted = spent
+    cell.end = end
     return cell

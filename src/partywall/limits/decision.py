@@ -25,13 +25,23 @@ class Decision:
         return True
 
     @property
+    def action(self) -> str:
+        """The name of the limit in the plan: the action's, or ``default``."""
+        return self._rule.action
+
+    @property
+    def scope(self) -> str:
+        """Whose limit it is: ``tenant`` or ``user``."""
+        return self._rule.scope
+
+    @property
     def limit(self) -> int:
-        """The most calls in one window."""
+        """The most calls in one window, or under ``gcra`` at once."""
         return self._rule.limit
 
     @property
     def remaining(self) -> int:
-        """Calls that are left at least; more come back by themselves as the window before fades."""
+        """Calls that are left at least; more come back by themselves as time passes."""
         return self._remaining
 
     @property
@@ -41,35 +51,35 @@ class Decision:
 
     @property
     def reset_after(self) -> float:
-        """Seconds until the whole limit is there again, if no call is admitted meanwhile.
+        """Seconds until the whole limit is there again, if no call is admitted meanwhile; never too early.
 
-        Exact in the window in which the decision was given; read in a later one it is too late, never too early.
+        Exact for windows in the window in which the decision was given, and late when it is read in a later one.
+        For ``gcra`` late by what came back since the answers in hand were made ready; ``status`` is exact.
         """
-        # The decision is shared and knows no window, but windows lie at the same edges for all keys.
+        # The decision is shared and knows no moment of its own.
         rule = self._rule
-        number = rule.timeline.now() // rule.window
-        return rule.timeline.seconds_until(rule.timeline.reading((number + (2 if rule.sliding else 1)) * rule.window))
+        return rule.timeline.seconds_until(rule.timeline.reading(rule.fresh_by(self._remaining, rule.timeline.now())))
 
     def __bool__(self) -> bool:
         return self.allowed
 
     def __repr__(self) -> str:
         return (
-            f"Decision(allowed={self.allowed}, limit={self.limit}, remaining={self.remaining}, "
-            f"retry_after={self.retry_after:.3f}, reset_after={self.reset_after:.3f})"
+            f"Decision(allowed={self.allowed}, action='{self.action}', scope='{self.scope}', limit={self.limit}, "
+            f"remaining={self.remaining}, retry_after={self.retry_after:.3f}, reset_after={self.reset_after:.3f})"
         )
 
 
 class Measured(Decision):
-    """A refusal or a status: made for one moment, with times of its own."""
+    """A refusal, or a status: made for one moment, with times of its own."""
 
     __slots__ = ("_allowed", "_fresh", "_retry")
 
     def __init__(self, rule: Rule, spent: Spent, now: int, cost: int) -> None:
         super().__init__(rule, rule.left(spent, now))
         self._allowed = cost <= self._remaining
-        self._retry = rule.timeline.reading(rule.retry_at(spent, now, cost))
-        self._fresh = rule.timeline.reading(rule.fresh_at(spent))
+        self._retry = rule.retry_at(spent, now, cost)
+        self._fresh = rule.fresh_at(spent)
 
     @property
     def allowed(self) -> bool:
@@ -79,14 +89,18 @@ class Measured(Decision):
     @property
     def retry_after(self) -> float:
         """Seconds after which the same call is admitted; 0.0 when that is now."""
-        return 0.0 if self._allowed else self._rule.timeline.seconds_until(self._retry)
+        return 0.0 if self._allowed else self._until(self._retry)
 
     @property
-    def retry_reading(self) -> float:
-        """The reading of the monotonic clock up to which a refusal stands."""
+    def retry_at(self) -> int:
+        """The nanosecond of the limiter's time up to which a refusal stands."""
         return self._retry
 
     @property
     def reset_after(self) -> float:
         """Seconds until the whole limit is there again; 0.0 when it is there now."""
-        return self._rule.timeline.seconds_until(self._fresh)
+        return self._until(self._fresh)
+
+    def _until(self, at: int) -> float:
+        timeline = self._rule.timeline
+        return timeline.seconds_until(timeline.reading(at))

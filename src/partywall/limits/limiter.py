@@ -1,8 +1,8 @@
-"""The limiter: a check on the path of every request, and the slow path on which windows are counted.
+"""The limiter: a check on the path of every request, and the slow path on which accounts are changed.
 
 An admitted call looks up one cell, reads the monotonic clock and takes the next ready-made decision: no lock,
-no new object, no key built. Everything else happens under one lock, where the directory is asked each time:
-keys seen for the first time, ended windows, costs above one, and tenants or plans that changed.
+no new object, no key built. Everything else happens under one lock: keys seen for the first time, ended windows,
+costs above one, several limits at once, and tenants or plans that changed, for which the directory is asked.
 """
 
 from __future__ import annotations
@@ -10,19 +10,18 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from partywall.clock import Clock
-from partywall.context import current_tenant
 from partywall.errors import InvalidArgument
+from partywall.limits.accounts import Accounts, Claim
 from partywall.limits.bound import BoundLimit, refusal
-from partywall.limits.cell import Tables, closed, granting, refusing
-from partywall.limits.decision import Decision, Measured
-from partywall.limits.rule import Rule, Spent
+from partywall.limits.cell import CLOSED, Cell
+from partywall.limits.decision import Decision
+from partywall.limits.places import SHARED_USER, Places, acting_user
 from partywall.limits.shelves import ShelfName, Shelves
 from partywall.limits.timeline import Timeline
-from partywall.model import RateLimit
-from partywall.names import Action, parse_action, parse_tenant_id
+from partywall.names import parse_action, parse_tenant_id
 
 if TYPE_CHECKING:
     from partywall.directory import Directory, DirectoryChange
@@ -30,18 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Limiter"]
 
 _ONE: Final = 1
-_DEFAULT: Final = Action("default")
-_SHARED_USER: Final = ""
-"""Whose window users share once a tenant has too many; no user's own id is empty."""
-_LONGEST_USER: Final = 200
-_MOST_RULES: Final = 4096
-
-
-class _Place(NamedTuple):
-    shelf: ShelfName
-    key: str
-    rule: Rule
-    unnamed: bool
 
 
 def _iterators_are_safe() -> bool:
@@ -51,21 +38,20 @@ def _iterators_are_safe() -> bool:
 class Limiter:
     """Counts what each tenant does and refuses what its plan does not grant. Never waits, so async code calls it too.
 
-    ``max_users`` bounds the windows kept for the users of one tenant and action under a rule ``per: user``;
-    further users share one window until others are idle.
+    Where the plan limits the tenant and each of its users, a call needs room in both limits and counts in both or in
+    neither. ``max_users`` bounds the accounts kept for the users of one tenant and action; further users share one
+    until others are idle.
     """
 
     def __init__(self, directory: Directory, clock: Clock, *, max_users: int = 100_000) -> None:
-        self._directory = directory
         self._timeline = Timeline(clock)
         self._monotonic = self._timeline.monotonic
         self._shelves = Shelves()
         self._cells = self._shelves.by_action
-        self._tables = Tables()
-        self._rules: dict[tuple[int, int, str], Rule] = {}
-        self._max_users = max_users
+        self._users = self._shelves.by_user
+        self._places = Places(directory, self._timeline, self._shelves, max_users)
         # Without the global lock, or on another interpreter, a shared iterator may give a permit out twice.
-        self._lock_free = _iterators_are_safe()
+        self._accounts = Accounts(self._timeline, self._shelves, lock_free=_iterators_are_safe())
         # Reentrant: a signal handler or finalizer that checks a limit must not stop the thread that holds it.
         self._lock = threading.RLock()
         directory.subscribe(self._on_change)
@@ -75,7 +61,8 @@ class Limiter:
         """Count a call if the tenant may make it, and say so; a refused call is not counted.
 
         ``cost`` counts as that many calls, all or nothing. ``user_id`` is needed where the plan limits each user,
-        unless the tenant context names the user; elsewhere it has no effect.
+        unless the tenant context names the user; elsewhere it has no effect. Of several limits the decision is that
+        of the one that refuses longest, or else has the least left; its ``action`` and ``scope`` say which.
 
         Raises TenantNotFound, TenantPending, TenantSuspended or TenantDeleted; InvalidArgument for an action that
         the plan does not name when it has no ``default``, and for a cost that the limit can never admit.
@@ -86,8 +73,13 @@ class Limiter:
                 for decision in cell:
                     return decision
         except (KeyError, TypeError):
-            pass  # not seen before, counted by user, or not even a text: told apart on the slow path
-        return self._check_by_user(tenant_id, action, cost, user_id)
+            # Not seen before, counted by user, or not even a text.
+            return self._check_by_user(tenant_id, action, cost, user_id)
+        if cost is not _ONE:
+            _require_cost(cost)
+        with self._lock:
+            counted = self._accounts.again(action, tenant_id, cost)
+        return counted if counted is not None else self._check_by_user(tenant_id, action, cost, user_id)
 
     def require(self, tenant_id: str, action: str, cost: int = 1, user_id: str | None = None) -> Decision:
         """The decision of ``check`` if it is to go on; RateLimited otherwise."""
@@ -96,21 +88,59 @@ class Limiter:
             raise refusal(action, decision)
         return decision
 
-    def status(self, tenant_id: str, action: str, *, user_id: str | None = None) -> Decision:
-        """What ``check`` would say now, with the exact number that remains; takes nothing."""
-        tenant_id, action = _texts(tenant_id, action)
+    def allow(self, tenant_id: str, action: str, cost: int = 1, user_id: str | None = None) -> bool:
+        """Whether ``check`` admitted and counted the call."""
+        return self.check(tenant_id, action, cost, user_id).allowed
+
+    def peek(self, tenant_id: str, action: str, cost: int = 1, user_id: str | None = None) -> Decision:
+        """The decision that ``check`` would give now, with what would remain after it; takes nothing."""
+        _require_cost(cost)
         with self._lock:
-            place = self._place(tenant_id, action, user_id)
-            cell = self._shelves.get(place.shelf, place.key)
-            now = self._timeline.now()
-            rule = place.rule
-            spent = rule.carried(cell.spent(), cell.rule, now) if cell is not None else rule.nothing(now)
-            return Measured(rule, spent, now, cost=1)
+            return self._accounts.foresee(self._claims(tenant_id, {action: cost}, user_id))
+
+    def status(self, tenant_id: str, action: str, *, user_id: str | None = None) -> Decision:
+        """Whether a call would be admitted now, with the exact number that remains; takes nothing."""
+        with self._lock:
+            return self._accounts.status(self._places.of(*_texts(tenant_id, action), user_id))
+
+    def refund(self, tenant_id: str, action: str, cost: int = 1, user_id: str | None = None) -> Decision:
+        """Give back the permits of an admitted call that was not carried out, and return the status after it.
+
+        Never more is given back than counts as used, so the limit is never passed; what has come back by itself since
+        is not given twice. A refused call took nothing: giving it back would take from the tenant's other calls.
+        Raises as ``check``.
+        """
+        return self.refund_all(tenant_id, {action: cost}, user_id=user_id)
+
+    def check_all(self, tenant_id: str, costs: Mapping[str, int], *, user_id: str | None = None) -> Decision:
+        """Count a call that costs permits of several actions, in all of their limits or in none.
+
+        The decision is that of the limit that refuses longest, so after its ``retry_after`` all of them admit the
+        call if no other comes first, or else of the one with the least left. Raises as ``check``.
+        """
+        _require_costs(costs)
+        with self._lock:
+            return self._accounts.count(self._claims(tenant_id, costs, user_id))
+
+    def require_all(self, tenant_id: str, costs: Mapping[str, int], *, user_id: str | None = None) -> Decision:
+        """The decision of ``check_all`` if the call is to go on; RateLimited otherwise."""
+        decision = self.check_all(tenant_id, costs, user_id=user_id)
+        if not decision.allowed:
+            raise refusal(decision.action, decision)
+        return decision
+
+    def refund_all(self, tenant_id: str, costs: Mapping[str, int], *, user_id: str | None = None) -> Decision:
+        """Give back what ``check_all`` took for a call that was not carried out, as ``refund`` does."""
+        _require_costs(costs)
+        with self._lock:
+            claims = self._claims(tenant_id, costs, user_id, bounded=False)
+            self._accounts.give_back(claims)
+            return self._accounts.status([claim.place for claim in claims])
 
     def bind(self, tenant_id: str, action: str, *, user_id: str | None = None) -> BoundLimit:
         """One tenant's limit of one action as a handle: a cheaper check for whoever makes many of the same."""
         tenant_id, action = _texts(tenant_id, action)
-        return BoundLimit(self, self._cells, self._monotonic, tenant_id=tenant_id, action=action, user_id=user_id)
+        return BoundLimit(self, self._open_cell, self._monotonic, tenant_id=tenant_id, action=action, user_id=user_id)
 
     def sweep(self) -> int:
         """Forget every idle key and return how many are left. Happens bit by bit by itself as others call."""
@@ -125,76 +155,42 @@ class Limiter:
 
     def _check_by_user(self, tenant_id: str, action: str, cost: int, user_id: str | None) -> Decision:
         tenant_id, action = _texts(tenant_id, action)
-        user = _user(tenant_id, user_id)
-        if cost is _ONE and isinstance(user, str) and user != _SHARED_USER:
-            cell = self._shelves.by_user.get(tenant_id, {}).get(action, {}).get(user)
-            if cell is not None and self._monotonic() < cell.end:
-                for decision in cell:
-                    return decision
-        return self._count(tenant_id, action, cost, user_id)
-
-    def _count(self, tenant_id: str, action: str, cost: int, user_id: str | None) -> Decision:
-        if type(cost) is not int or cost < 1:
-            raise InvalidArgument("cost must be a whole number of at least 1")
+        _require_cost(cost)
+        user = acting_user(tenant_id, user_id) if tenant_id in self._users else None
+        cell = self._users_cell(tenant_id, action, user)
+        if cell is not None and self._monotonic() < cell.end and cost is _ONE:
+            for decision in cell:
+                return decision
         with self._lock:
-            place = self._place(tenant_id, action, user_id)
-            rule = place.rule
-            if cost > rule.limit > 0:
-                raise InvalidArgument(f"cost {cost} is above the limit of {rule.limit} for '{action}': never admitted")
-            cell = self._shelves.get(place.shelf, place.key)
-            now = self._timeline.now()
-            if cell is None or cell.number != now // cell.rule.window:
-                self._shelves.sweep(now)
-                cell = self._shelves.get(place.shelf, place.key)
-            spent = rule.carried(cell.drain(), cell.rule, now) if cell is not None else rule.nothing(now)
-            return self._settle(place, spent, now, cost, again=cell is not None and not cell.grants)
+            if cell is not None and user is not None:
+                counted = self._accounts.again((action, tenant_id), user, cost)
+                if counted is not None:
+                    return counted
+            return self._accounts.count(self._claims(tenant_id, {action: cost}, user_id))
 
-    def _settle(self, place: _Place, spent: Spent, now: int, cost: int, *, again: bool) -> Decision:
-        rule = place.rule
-        left = rule.left(spent, now)
-        decision: Decision
-        if cost <= left:
-            left -= cost
-            spent = Spent(spent.number, spent.previous, spent.used + cost)
-            decision = Decision(rule, left)
-        else:
-            decision = Measured(rule, spent, now, cost)
-        if not self._lock_free or not rule.limit:
-            cell = closed(rule, spent)
-        elif left or decision.allowed:
-            cell = granting(rule, spent, left, self._tables)
-        else:
-            cell = refusing(Measured(rule, spent, now, cost=1), rule, spent, again=again)
-        self._shelves.put(place.shelf, place.key, cell, unnamed=place.unnamed)
-        return decision
+    def _users_cell(self, tenant_id: str, action: str, user: object) -> Cell | None:
+        if not isinstance(user, str) or user == SHARED_USER:
+            return None
+        cell = self._users.get(tenant_id, {}).get(action, {}).get(user)
+        return cell if cell is not None and cell.end > CLOSED else None
 
-    def _place(self, tenant_id: str, action: str, user_id: str | None) -> _Place:
-        tenant = self._directory.require_active(tenant_id)
-        limits = self._directory.grants(tenant).rate_limits
-        known = Action(action) if action in limits else parse_action(action)
-        unnamed = known not in limits
-        limit = limits.get(_DEFAULT) if unnamed else limits[known]
-        if limit is None:
-            raise InvalidArgument(f"the plan has no rate limit for '{known}' and no default; it names {_named(limits)}")
-        if unnamed and not self._shelves.has_room_for_unnamed(tenant, known):
-            known, unnamed = _DEFAULT, False
-        rule = self._rule(limit)
-        if limit.per == "tenant":
-            return _Place(known, tenant, rule, unnamed)
-        user = _legal_user(_user(tenant, user_id))
-        shelf = (known, tenant)
-        if not self._shelves.has_room(shelf, user, self._max_users):
-            user = _SHARED_USER
-        return _Place(shelf, user, rule, unnamed)
+    def _open_cell(self, tenant_id: str, action: str, user_id: str | None) -> Cell | None:
+        cell = self._users_cell(tenant_id, action, user_id)
+        return cell if cell is not None else self._cells.get(action, {}).get(tenant_id)
 
-    def _rule(self, limit: RateLimit) -> Rule:
-        key = (limit.max_requests, limit.window_ms, limit.algorithm)
-        rule = self._rules.get(key)
-        if rule is None:
-            if len(self._rules) >= _MOST_RULES:
-                self._rules.clear()
-            rule = self._rules[key] = Rule(limit, self._timeline)
-        return rule
+    def _claims(
+        self, tenant_id: str, costs: Mapping[str, int], user_id: str | None, *, bounded: bool = True
+    ) -> list[Claim]:
+        claims: dict[tuple[ShelfName, str], Claim] = {}
+        for action, cost in costs.items():
+            for place in self._places.of(*_texts(tenant_id, action), user_id):
+                # Actions that a plan does not name may share an account.
+                shared = claims.get((place.shelf, place.key))
+                total = cost + (shared.cost if shared else 0)
+                if bounded and total > (limit := place.rule.limit) > 0:
+                    raise InvalidArgument(f"cost {total} is above the limit of {limit} for '{action}': never admitted")
+                claims[place.shelf, place.key] = Claim(place, total)
+        return list(claims.values())
 
     def _on_change(self, change: DirectoryChange) -> None:
         # The directory is asked under the same lock: who asked before the change is closed here, later ones hear of it.
@@ -212,20 +208,13 @@ def _texts(tenant_id: object, action: object) -> tuple[str, str]:
     )
 
 
-def _user(tenant_id: str, user_id: str | None) -> str | None:
-    if user_id is not None:
-        return user_id
-    context = current_tenant()
-    return context.user_id if context is not None and context.tenant_id == tenant_id else None
+def _require_cost(cost: object) -> None:
+    if type(cost) is not int or cost < 1:
+        raise InvalidArgument("cost must be a whole number of at least 1")
 
 
-def _legal_user(user_id: object) -> str:
-    if not isinstance(user_id, str) or not 0 < len(user_id) <= _LONGEST_USER:
-        raise InvalidArgument(
-            "the plan limits each user: pass user_id, 1 to 200 characters, or enter a tenant context that names one"
-        )
-    return user_id
-
-
-def _named(limits: Mapping[Action, RateLimit]) -> str:
-    return ", ".join(sorted(limits)) or "none"
+def _require_costs(costs: object) -> None:
+    if not isinstance(costs, Mapping) or not costs:
+        raise InvalidArgument("costs must say for at least one action how much the call costs, as {action: cost}")
+    for cost in costs.values():
+        _require_cost(cost)

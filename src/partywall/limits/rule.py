@@ -1,110 +1,97 @@
-"""The arithmetic of a rate limit, in whole permits and nanoseconds; nothing here changes or waits.
-
-Windows of a rule lie end to end from the limiter's start, the same for all keys. A fixed window admits
-the limit in each. The sliding-window counter subtracts what is left of the window before, by how much of
-it a window that ends now would still cover: of ``previous`` permits the part ``1 - elapsed / window``,
-rounded up. Between two edges neither admits more than the limit. Across an edge a fixed window admits up to
-twice the limit at once; the sliding one, after a full burst just before the edge, admits no more than the
-limit times the part of the new window that has passed.
-"""
+"""What every algorithm says about a key's account, in whole permits and nanoseconds; nothing here changes or waits."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from typing import TypeAlias
 
 from partywall.limits.timeline import Timeline
-from partywall.model import Algorithm, RateLimit
+from partywall.model import Rate
 
 __all__ = ["Rule", "Spent"]
 
 
-class Spent(NamedTuple):
-    """What one key has used: in the window with this number, and in the one before."""
-
-    number: int
-    previous: int
-    used: int
+Spent: TypeAlias = tuple[int, int, int]
+"""What one key has used: a number that its rule understands, the permits before, and those since. A plain tuple,
+because the slow path makes several, and a named one takes ten times as long to make."""
 
 
-class Rule:
+class Rule(ABC):
     """One rate limit, shared by every key that it holds for; ``window`` is in nanoseconds."""
 
-    __slots__ = ("_edge", "limit", "sliding", "timeline", "window")
+    __slots__ = ("action", "limit", "scope", "timeline", "window")
 
-    def __init__(self, limit: RateLimit, timeline: Timeline) -> None:
-        self.limit = limit.max_requests
-        self.window = limit.window_ms * 1_000_000
-        self.sliding = limit.algorithm is Algorithm.SLIDING_WINDOW
+    def __init__(self, rate: Rate, timeline: Timeline, action: str, scope: str) -> None:
+        self.limit = rate.at_once
+        """The most permits there can be at one moment."""
+        self.window = rate.window_ms * 1_000_000
         self.timeline = timeline
-        self._edge = (-1, 0.0)
+        self.action = action
+        """The name of the limit in the plan."""
+        self.scope = scope
+        """Whose limit it is: tenant or user."""
 
-    def edge(self, number: int) -> float:
-        """The reading of the clock at which the window with this number begins; one object for all keys."""
-        known, reading = self._edge
-        if known != number:
-            reading = self.timeline.reading(number * self.window)
-            self._edge = (number, reading)
-        return reading
-
+    @abstractmethod
     def nothing(self, now: int) -> Spent:
         """The account of a key that was not seen before."""
-        return Spent(now // self.window, 0, 0)
 
+    @abstractmethod
     def rolled(self, spent: Spent, now: int) -> Spent:
-        """The same account in the window of now."""
-        number = now // self.window
-        if number == spent.number:
-            return spent
-        return Spent(number, spent.used if number == spent.number + 1 else 0, 0)
+        """The same account as of now."""
 
-    def carried(self, spent: Spent, before: Rule, now: int) -> Spent:
-        """The account, counted under the rule before, under this one: neither forgotten nor charged anew.
+    @abstractmethod
+    def counts_like(self, before: Rule) -> bool:
+        """Whether an account under the rule before reads the same under this one."""
 
-        Under another window length, what weighs now counts as used in the current window.
-        """
-        if before.window == self.window:
-            return self.rolled(spent, now)
-        spent = before.rolled(spent, now)
-        return Spent(now // self.window, 0, before.weight(spent, now) + spent.used)
+    @abstractmethod
+    def owed(self, spent: Spent, now: int) -> int:
+        """The permits that still count, of an account as of now."""
 
-    def weight(self, spent: Spent, now: int) -> int:
-        """The permits of the window before that still count, never more than the limit."""
-        if not self.sliding:
-            return 0
-        ahead = self.window - now % self.window
-        return -(-min(spent.previous, self.limit) * ahead // self.window)
+    @abstractmethod
+    def owing(self, permits: int, now: int) -> Spent:
+        """An account in which so many permits count now."""
 
+    @abstractmethod
+    def given_back(self, spent: Spent, permits: int) -> Spent:
+        """The account, as of now, with up to so many permits returned; never more than were used."""
+
+    @abstractmethod
     def left(self, spent: Spent, now: int) -> int:
-        """The permits that are left now; grows until the window ends, unless some are taken."""
-        return max(0, self.limit - self.weight(spent, now) - spent.used)
+        """The permits that are left now; grows until ``end``, unless some are taken."""
 
+    @abstractmethod
+    def ahead(self, used: int) -> int:
+        """How many permits are made ready at most; those that are not taken by the end cost time to count."""
+
+    @abstractmethod
+    def settled(self, spent: Spent, now: int) -> tuple[Spent, int]:
+        """The same account as of now, and the permits that are left."""
+
+    @abstractmethod
+    def end(self, spent: Spent) -> float:
+        """A reading of the clock until which permits found left may be handed out as if it were done at once."""
+
+    @abstractmethod
     def retry_at(self, spent: Spent, now: int, cost: int) -> int:
         """When ``cost`` permits, at most the limit, are there if none is taken meanwhile; now if they are.
 
         A limit of 0 never has any: a window from now.
         """
-        if cost <= self.left(spent, now):
-            return now
-        if not self.limit:
-            return now + self.window
-        if not self.sliding:
-            return (spent.number + 1) * self.window
-        # Use under a higher limit, before an edit, counts no further than this limit: it locks nobody out.
-        used = min(spent.used, self.limit)
-        if used + cost <= self.limit:
-            return self._eased(spent.number, min(spent.previous, self.limit), used + cost)
-        return self._eased(spent.number + 1, used, cost)
 
+    @abstractmethod
     def fresh_at(self, spent: Spent) -> int:
         """When the whole limit is there again if none is taken meanwhile; the past if it is there now."""
-        if spent.used:
-            return (spent.number + (2 if self.sliding else 1)) * self.window
-        return (spent.number + (1 if self.sliding and spent.previous else 0)) * self.window
 
-    def over_at(self, number: int) -> int:
-        """When a key that was last used in the window with this number is as good as new."""
-        return (number + 2) * self.window
+    @abstractmethod
+    def fresh_by(self, remaining: int, now: int) -> int:
+        """When the whole limit is there again if so many permits are left now, or later; never too early."""
 
-    def _eased(self, number: int, previous: int, wanted: int) -> int:
-        """When so much of the window before is past that ``wanted`` permits fit beside the rest."""
-        return (number + 1) * self.window - (self.limit - wanted) * self.window // previous
+    @abstractmethod
+    def over_at(self, spent: Spent) -> int:
+        """When a key with this account is as good as new."""
+
+    def carried(self, spent: Spent, before: Rule, now: int) -> Spent:
+        """The account, counted under the rule before, under this one: neither forgotten nor charged anew."""
+        if before is self or self.counts_like(before):
+            return self.rolled(spent, now)
+        return self.owing(before.owed(before.rolled(spent, now), now), now)

@@ -12,11 +12,10 @@ from collections.abc import Iterable, Mapping
 from typing import Final, TypeAlias
 
 from partywall.limits.cell import CLOSED, Cell
-from partywall.names import Action, TenantId
 
 __all__ = ["Shelf", "ShelfName", "Shelves"]
 
-ShelfName: TypeAlias = Action | tuple[Action, TenantId]
+ShelfName: TypeAlias = str | tuple[str, str]
 """An action, whose cells are by tenant, or a tenant's action, whose cells are by user."""
 _UNNAMED: Final = 100
 _LIVE: Final = 3
@@ -45,7 +44,8 @@ class Shelf:
         """Look at the key that waited longest; returns it if its windows were over and it was dropped."""
         key = self.ring.popleft()
         cell = self.cells[key]
-        if now < cell.rule.over_at(cell.number):
+        # As if everything were taken that somebody may still be about to take.
+        if now < cell.rule.over_at(cell.all_spent()):
             self.ring.append(key)
             return None
         del self.cells[key]
@@ -76,6 +76,11 @@ class Shelves:
     def __len__(self) -> int:
         return sum(len(shelf.cells) for shelf in self._shelves.values())
 
+    def cells(self, name: ShelfName) -> dict[str, Cell]:
+        """The cells of a shelf; a key that is there may be given another cell in place of its own, once drained."""
+        shelf = self._shelves.get(name)
+        return shelf.cells if shelf is not None else {}
+
     def get(self, name: ShelfName, key: str) -> Cell | None:
         """The key's cell."""
         shelf = self._shelves.get(name)
@@ -98,7 +103,7 @@ class Shelves:
         shelf = self._shelves.get(name)
         return shelf is None or key in shelf.cells or len(shelf.cells) < most
 
-    def has_room_for_unnamed(self, tenant: TenantId, action: Action) -> bool:
+    def has_room_for_unnamed(self, tenant: str, action: str) -> bool:
         """Whether the tenant may have a window of its own for an action that its plan does not name."""
         actions = self._unnamed.get(tenant)
         return actions is None or action in actions or len(actions) < _UNNAMED
@@ -137,7 +142,7 @@ class Shelves:
 
     def _look(self, name: ShelfName, now: int) -> bool:
         key = self._shelves[name].look(now)
-        if key is not None and isinstance(name, str):
+        if key is not None and isinstance(name, str) and (name, key) not in self._shelves:
             self._forget_unnamed(name, key)
         return key is not None
 
@@ -165,7 +170,8 @@ class Shelves:
             del self.by_action[name]
             return
         action, tenant = name
-        self._forget_unnamed(action, tenant)
+        if tenant not in self.by_action.get(action, {}):
+            self._forget_unnamed(action, tenant)
         self.by_user[tenant] = {other: cells for other, cells in self.by_user[tenant].items() if other != action}
         if not self.by_user[tenant]:
             del self.by_user[tenant]

@@ -10,7 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
 from partywall.model._base import FileModel, named, one_of
 from partywall.names import Action, PlanName, meant, parse_action, parse_plan
@@ -26,6 +26,7 @@ __all__ = [
     "PlansFile",
     "QuotaLimits",
     "Quotas",
+    "Rate",
     "RateLimit",
     "Reservations",
     "Strategy",
@@ -50,6 +51,7 @@ class Algorithm(StrEnum):
 
     SLIDING_WINDOW = "sliding_window"
     FIXED_WINDOW = "fixed_window"
+    GCRA = "gcra"
 
 
 def _count(value: Any) -> int | Literal["unlimited"]:
@@ -146,17 +148,51 @@ class Reservations(FileModel):
 _AS_USUAL: Final = Reservations()
 
 
-class RateLimit(FileModel):
-    """At most ``max_requests`` in any window of ``window_ms`` milliseconds."""
+class Rate(FileModel):
+    """At most ``max_requests`` in a window of ``window_ms`` milliseconds."""
 
     max_requests: Annotated[int, Field(ge=0, le=10_000_000)]
     """The most calls in one window; 0 admits none."""
     window_ms: Annotated[int, Field(ge=1, le=31 * 86_400_000)]
     """The length of the window in milliseconds; 60000 is a minute."""
     algorithm: Annotated[Algorithm, one_of(Algorithm)] = Algorithm.SLIDING_WINDOW
-    """How calls are counted: in a window that slides, or in one that starts anew at fixed times."""
+    """How calls are counted: ``sliding_window``, ``fixed_window``, or ``gcra``, which spreads them evenly."""
+    burst: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    """Under ``gcra`` the most calls at once, from 1 to ``maxRequests``, which it is when it is not said."""
+
+    @field_validator("burst")
+    @classmethod
+    def _burst_has_a_meaning(cls, burst: int | None, known: ValidationInfo) -> int | None:
+        # A field that is wrong itself is not among the known ones, and has an error of its own.
+        if burst is None:
+            return None
+        if known.data.get("algorithm", Algorithm.GCRA) is not Algorithm.GCRA:
+            raise ValueError("burst has a meaning only beside 'algorithm: gcra'; windows admit maxRequests at once")
+        most = known.data.get("max_requests", burst)
+        if burst > most:
+            raise ValueError(f"burst is at most maxRequests, {most}; a longer window admits more at once")
+        return burst
+
+    @property
+    def at_once(self) -> int:
+        """The most calls that can be admitted at one moment."""
+        return self.max_requests if self.burst is None else self.burst
+
+
+class RateLimit(Rate):
+    """What a plan allows of one action: a rate for the tenant or for each user, or one for both."""
+
     per: Literal["tenant", "user"] = "tenant"
-    """Whether all users of a tenant share the window, or each has one."""
+    """Whether all users of a tenant share the limit, or each has one."""
+    per_user: Rate | None = None
+    """A second limit, for each user within the tenant's; a call needs room in both and counts in both or neither."""
+
+    @field_validator("per_user")
+    @classmethod
+    def _tenants_limit_beside(cls, rate: Rate | None, known: ValidationInfo) -> Rate | None:
+        if rate is not None and known.data.get("per") == "user":
+            raise ValueError("perUser stands beside the tenant's limit; 'per: user' says that there is none")
+        return rate
 
 
 _FEATURE: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
