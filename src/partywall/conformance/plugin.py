@@ -12,7 +12,7 @@ from partywall.conformance.check import SHORT
 from partywall.conformance.resolve import resolve
 from partywall.errors import PartywallError
 
-__all__ = ["claimed", "name_of", "operations", "spec_of"]
+__all__ = ["claimed", "name_of", "operations", "seed_of", "spec_of"]
 
 _REPORT = pytest.StashKey[dict[str, "Counter[str]"]]()
 
@@ -28,6 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help=f"operations of the random histories (default {SHORT:,}; a release deserves 1,000,000)",
     )
+    group.addoption("--seed", type=int, default=None, metavar="N", help="only the mixture of calls with this seed")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -83,6 +84,12 @@ def operations(cls: Any, config: pytest.Config) -> int:
     """How many operations the random histories have, all together: the option, or else the class, says so."""
     given = config.getoption("--operations", None)
     return int(cls.operations if given is None else given)
+
+
+def seed_of(config: pytest.Config) -> int | None:
+    """The one seed that the mixture of calls is to be drawn from; None for all of them."""
+    seed: int | None = config.getoption("--seed", None)
+    return seed
 
 
 def _not_claimed(config: pytest.Config, item: pytest.Item) -> str | None:

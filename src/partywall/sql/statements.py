@@ -87,12 +87,15 @@ class Statements:
         relation = self._declared(statement.table)
         parameters = self._scoped(tenant)
         where = self._where(relation, statement.where, parameters)
-        order = self._order(relation, statement, where)
+        order = self._order(relation, statement)
         after = self._after(relation, statement, parameters)
-        if statement.limit is not None:
+        limited = statement.limit is not None
+        if any(shape[:2] == (ID, Operator.EQ) for shape in where):
+            # One row at most has an id: sorting it would double the cost of the statement, a limit adds a tenth.
+            order, limited = (), statement.limit == 0
+        if limited:
             parameters.append(statement.limit)
-        text = self._select_text(statement.table.name, where, order, after, statement.limit is not None)
-        return Rendered(text, parameters)
+        return Rendered(self._select_text(statement.table.name, where, order, after, limited), parameters)
 
     def count(self, statement: Count, tenant: str | None = None) -> Rendered:
         """The statement that fetches one number."""
@@ -169,12 +172,11 @@ class Statements:
     def _where(self, relation: _Relation, where: Sequence[Condition], parameters: list[Any]) -> tuple[Shape, ...]:
         return tuple(split(condition, relation.types, self._dialect, parameters) for condition in where)
 
-    def _order(self, relation: _Relation, statement: Scan, where: tuple[Shape, ...]) -> Keys:
+    def _order(self, relation: _Relation, statement: Scan) -> Keys:
         order = _keys(statement)
         for column, _ in order:
             _require_known(relation, column)
-        # One row at most has an id, and sorting it doubles the cost of the statement.
-        return () if any(shape[:2] == (ID, Operator.EQ) for shape in where) else order
+        return order
 
     def _after(self, relation: _Relation, statement: Scan, parameters: list[Any]) -> _After | None:
         values = statement.after

@@ -7,6 +7,7 @@ from partywall.conformance.suite.durability import Durability
 from partywall.conformance.suite.engine import ThroughTheEngine
 from partywall.conformance.suite.histories import Histories
 from partywall.conformance.suite.keys import Keys
+from partywall.conformance.suite.mixture import Mixture
 from partywall.conformance.suite.placing import Placing
 from partywall.conformance.suite.reading import Reading
 from partywall.conformance.suite.transactions import Transactions
@@ -26,6 +27,7 @@ class Conformance(
     Durability,
     Concurrency,
     Histories,
+    Mixture,
     ThroughTheEngine,
 ):
     """Subclass it, name your ``backend``, and pytest collects every test that it claims to pass."""

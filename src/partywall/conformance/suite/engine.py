@@ -42,6 +42,7 @@ class House:
 
     def __init__(self, root: Path, spec: BackendSpec, name: str, options: Mapping[str, Any]) -> None:
         self.root = root
+        self.spec = spec
         self._plugins = plugins_for(name)
         durable = Capability.DURABLE in spec.capabilities
         choice = {"backend": spec.name, "ephemeral": not durable, "options": dict(options)}
