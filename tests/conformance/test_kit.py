@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,16 @@ def test_a_failing_backend_is_shown_with_what_was_compared(tmp_path: Path) -> No
     done = kit("-k", "test_i3", cwd=tmp_path, path=str(HERE))
     assert done.returncode == 1
     assert "assert 9 == 3" in done.stdout
+
+
+def test_a_difference_of_the_mixture_tells_seed_and_step_and_is_found_again_by_its_command(tmp_path: Path) -> None:
+    named = ["--pyargs", "partywall.conformance", "--backend", "bad_backends:LeaksThroughAnUpsert", "-k", "mixture"]
+    first = run("-m", "pytest", "-q", *named, cwd=tmp_path, path=str(HERE)).stdout
+    difference = next(line for line in first.splitlines() if line.startswith("seed "))
+    again = next(line for line in first.splitlines() if line.startswith("again: pytest"))
+    _, _, command = again.partition("pytest")
+    assert re.match(r"seed \d+, step \d+: '(mine|other-1|other1)' called", difference)
+    assert difference in run("-m", "pytest", *command.split(), cwd=tmp_path, path=str(HERE)).stdout
 
 
 def test_without_the_plugin_what_is_not_claimed_fails_and_never_passes_unseen(tmp_path: Path) -> None:

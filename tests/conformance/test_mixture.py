@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import pytest
 
+from partywall.conformance.suite.interference import Interference
 from partywall.conformance.suite.mixture import Mixture
 
 SHORT = 10_000
 LONG = 1_000_000
 
 
-class TestRow(Mixture):
+class TestRow(Mixture, Interference):
     backend = "duckdb-row"
     options = {"shards": 2, "threads": 1}  # noqa: RUF012  # as an author would write it
     operations = SHORT
 
 
-class TestSchema(Mixture):
+class TestSchema(Mixture, Interference):
     backend = "duckdb-schema"
     options = {"threads": 1}  # noqa: RUF012  # as above
     operations = SHORT
 
 
-class TestDatabase(Mixture):
+class TestDatabase(Mixture, Interference):
     backend = "duckdb-database"
     operations = SHORT
 

@@ -6,6 +6,7 @@ from partywall.conformance.suite.concurrency import Concurrency
 from partywall.conformance.suite.durability import Durability
 from partywall.conformance.suite.engine import ThroughTheEngine
 from partywall.conformance.suite.histories import Histories
+from partywall.conformance.suite.interference import Interference
 from partywall.conformance.suite.keys import Keys
 from partywall.conformance.suite.mixture import Mixture
 from partywall.conformance.suite.placing import Placing
@@ -28,6 +29,7 @@ class Conformance(
     Concurrency,
     Histories,
     Mixture,
+    Interference,
     ThroughTheEngine,
 ):
     """Subclass it, name your ``backend``, and pytest collects every test that it claims to pass."""

@@ -8,22 +8,17 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import partywall
 from partywall.backend import BackendSpec, Capability, Row
 from partywall.clock import ManualClock
-from partywall.conformance.plugin import name_of, operations
+from partywall.conformance.plugin import name_of
 from partywall.conformance.resolve import plugins_for
-from partywall.conformance.suite.histories import profile
 from partywall.conformance.suite.kit import Kit, refusal, requires, texts_of
 from partywall.conformance.suite.sample import DECLARED, token
-from partywall.conformance.suite.steps import outcome
 from partywall.engine import Engine
 from partywall.errors import BackendError, ConstraintViolation, DataFolderInUse, QueryError, TenantSuspended
 from partywall.isolation import ScopedQuery
@@ -82,28 +77,6 @@ class House:
         (folder / f"{name}.yaml").write_text(json.dumps(document, indent=1))
 
 
-CHANGES = st.fixed_dictionaries(
-    {},
-    optional={
-        "email": st.sampled_from([None, "", "a@x", "A@x", "b%"]),
-        "team": st.sampled_from([None, "red", "Red"]),
-        "seat": st.sampled_from([None, 0, -1, 2**63 - 1]),
-    },
-)
-IDS = st.sampled_from(["a", "A", "b", "c", "%"])
-CALLS: st.SearchStrategy[tuple[str, tuple[Any, ...]]] = st.one_of(
-    st.tuples(st.just("insert"), st.tuples(st.builds(lambda row_id, row: {"id": row_id, **row}, IDS, CHANGES))),
-    st.tuples(st.just("update"), st.tuples(IDS, CHANGES)),
-    st.tuples(st.just("upsert"), st.tuples(st.builds(lambda row_id, row: {"id": row_id, **row}, IDS, CHANGES))),
-    st.tuples(st.just("delete"), st.tuples(IDS)),
-    st.tuples(st.just("get"), st.tuples(IDS)),
-    st.tuples(st.just("count"), st.tuples(CHANGES)),
-    st.tuples(st.just("select"), st.tuples(CHANGES)),
-    st.tuples(st.just("insert"), st.tuples(st.just({"unknown": 1}))),
-)
-"""Methods of a scoped query, with arguments behind the table's name."""
-
-
 def _caught_inside(query: ScopedQuery) -> Callable[[], None]:
     def work() -> None:
         with query.transaction():
@@ -111,19 +84,6 @@ def _caught_inside(query: ScopedQuery) -> Callable[[], None]:
             refusal(lambda: query.insert("accounts", {"id": "c", "email": "ann@x"}))
 
     return work
-
-
-def observed(house: House, history: list[tuple[str, tuple[str, tuple[Any, ...]]]]) -> list[str]:
-    """All that the first tenant is told in a history of several."""
-    told: list[str] = []
-    for slug, (method, arguments) in history:
-        query = house.query(slug)
-        try:
-            said = repr(getattr(query, method)("accounts", *arguments))
-        except Exception as error:  # noqa: BLE001  # what it says is what is compared
-            said = outcome(error)
-        told += [said] if slug == SLUGS[0] else []
-    return [*told, repr(house.query(SLUGS[0]).select("accounts"))]
 
 
 class ThroughTheEngine(Kit):
@@ -284,20 +244,3 @@ class ThroughTheEngine(Kit):
         assert done.returncode != 0
         assert DataFolderInUse.__name__ in done.stderr
         assert house.query("mine").count("specimens") == 1
-
-    def test_i2_what_a_caller_sees_is_the_same_with_and_without_the_others(
-        self, spec: BackendSpec, request: pytest.FixtureRequest
-    ) -> None:
-        @profile(operations(type(self), request.config) // 100, shrink=self.shrink)
-        @given(st.lists(st.tuples(st.sampled_from(SLUGS), CALLS), min_size=30, max_size=100))
-        def histories(history: list[tuple[str, tuple[str, tuple[Any, ...]]]]) -> None:
-            alone = [step for step in history if step[0] == SLUGS[0]]
-            told = []
-            for steps, slugs in ((history, SLUGS), (alone, SLUGS[:1])):
-                with TemporaryDirectory() as folder, self.housed(spec, request, Path(folder)) as house:
-                    for slug in slugs:
-                        house.tenant(slug)
-                    told.append(observed(house, steps))
-            assert told[0] == told[1]
-
-        histories()

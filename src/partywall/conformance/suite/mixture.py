@@ -23,7 +23,7 @@ __all__ = ["Mixture"]
 
 HISTORY: Final = 1_000
 """Operations under one seed."""
-RESTART: Final = 25
+RESTART: Final = 10
 """Histories after which the engine is closed and opened again."""
 WORDINGS: Final = 2
 """Ways to say that one key is taken: by a row of before, or by one of the same transaction."""
@@ -46,7 +46,7 @@ class Mixture(Kit):
                 return
             for number, done in enumerate(range(0, wanted, HISTORY)):
                 compared.history(number * PARTS + part, min(HISTORY, wanted - done))
-                if number % RESTART == RESTART // 2:
+                if number % RESTART == 1:
                     compared.restart()
 
 
@@ -130,7 +130,7 @@ class Comparison:
             f"  {told.call.method}({told.call.table!r}, {told.call.arguments!r}, {dict(told.call.keywords)!r})\n"
             f"  and was told   {told.answer!r}\n"
             f"  instead of     {wanted!r}\n"
-            f"again: pytest -p partywall.conformance.plugin --pyargs partywall.conformance "
+            f"again: pytest --pyargs partywall.conformance "
             f"--backend {self._name} -k mixture --seed {self._seed}",
             pytrace=False,
         )
