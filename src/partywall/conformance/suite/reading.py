@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from partywall.aggregates import avg, count, max_, min_, sum_
-from partywall.backend import Aggregate, Capability, Count, Insert, Order, Row, Scan, Session
+from partywall.backend import Aggregate, Capability, Count, Delete, Insert, Order, Row, Scan, Session
 from partywall.conformance.suite.kit import MINE, OTHERS, Kit, Store, ids_of, requires
 from partywall.conformance.suite.reference import aggregated, scanned
 from partywall.conformance.suite.sample import EVERY_VALUE, SPECIMENS, specimen, token
@@ -116,6 +116,17 @@ class Reading(Kit):
             ):
                 scan = Scan(SPECIMENS, (), order)
                 assert ids_of(session.scan(scan)) == ids_of(scanned(rows, scan)), column
+
+    @requires(Capability.FILTERS)
+    @pytest.mark.parametrize("descending", [False, True])
+    def test_the_first_row_is_found_where_the_rows_of_before_were_deleted(self, store: Store, descending: bool) -> None:
+        store.session(MINE).write(Insert(SPECIMENS, [specimen("a"), specimen("z")]))
+        if Capability.DURABLE in store.spec.capabilities:
+            store.close()  # what lies in files may be known by its least and greatest values, deleted or not
+        session = store.session(MINE)
+        session.write(Delete(SPECIMENS, ["a", "z"]))
+        session.write(Insert(SPECIMENS, [specimen("m")]))
+        assert ids_of(session.scan(Scan(SPECIMENS, (), (Order(ID, descending),), 1))) == ["m"]
 
     @requires(Capability.FILTERS)
     def test_limits_and_pages_show_every_row_once(self, store: Store) -> None:
