@@ -44,6 +44,7 @@ __all__ = [
     "Row",
     "Scan",
     "Session",
+    "Sql",
     "Update",
     "Write",
 ]
@@ -65,6 +66,8 @@ class Capability(StrEnum):
     """``insert`` and ``update`` refuse a taken key with ConstraintViolation, and then write nothing."""
     INTERRUPTS = "interrupts"
     """``Session.interrupt`` makes a running statement fail soon, from any thread."""
+    SQL = "sql"
+    """``Session.sql`` runs a statement of the tenant's own; needs INTERRUPTS, for its time limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,22 @@ class Delete:
 Write: TypeAlias = Insert | Update | Delete
 
 
+@dataclass(frozen=True, slots=True)
+class Sql:
+    """Run one statement that a tenant wrote. Sent only to a backend with SQL, and outside of transactions.
+
+    Text and parameters come from somebody who may be hostile: the engine looks at their size and the parameters'
+    types, and at nothing else.
+    """
+
+    text: str
+    """At most 64 kB of UTF-8."""
+    parameters: Sequence[Any] | Mapping[str, Any]
+    """Scalars, aware moments, and lists of them."""
+    limit: int
+    """The most rows to return; there may be more."""
+
+
 class Session(ABC):
     """One tenant's conversation with the store; one thread at a time uses it, any may interrupt it.
 
@@ -181,6 +200,15 @@ class Session(ABC):
     def aggregate(self, statement: Aggregate) -> Sequence[Row]:  # noqa: ARG002  # named for those who implement it
         """One row for each group, with its group columns and measures; called only with AGGREGATES."""
         raise BackendError("this backend does not aggregate")
+
+    def sql(self, statement: Sql) -> Sequence[Row]:  # noqa: ARG002  # named for those who implement it
+        """The rows of a statement that only reads the tenant's declared tables; called only with SQL.
+
+        QueryError, in the backend's own words, for a statement that may not run or that failed. It must be out of
+        the statement's reach: to write, to see anything but the declared columns of the tenant's rows, or to take
+        more of the process than the backend's limits say.
+        """
+        raise BackendError("this backend does not run SQL")
 
     @abstractmethod
     def write(self, statement: Write) -> int:

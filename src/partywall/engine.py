@@ -19,7 +19,7 @@ from partywall.directory import Directory, DirectoryChange
 from partywall.errors import Problem
 from partywall.folder import DataFolder
 from partywall.housekeeping import Announcer, Housekeeper
-from partywall.isolation import Cursors, Guard, Isolation, PendingMove, ScopedQuery, Stores
+from partywall.isolation import Cursors, Guard, Isolation, PendingMove, RawSql, ScopedQuery, Stores
 from partywall.journal import Journal
 from partywall.ledger import AuditRecord, open_ledger
 from partywall.limits import Limiter
@@ -105,6 +105,7 @@ class Engine:
         _open_here.add(self)
 
     def _open_rooms(self, opened: ExitStack) -> None:
+        self.registry.check_sql(self.catalog.config)
         guard = Guard(self.catalog.tables, self.clock, max_rows=self.catalog.config.max_rows)
         cursors = Cursors(self.folder.secret("cursors"))
         stores = Stores(self.registry, self.catalog, self.clock, self.folder.var, self._record_store_event)
@@ -116,7 +117,8 @@ class Engine:
         rows.retire()
         journal = Journal(self._ledger, self.audit, self.clock)
         edit = self.catalog.edit_tenant
-        self.isolation = Isolation(self.directory, journal, stores, guard, cursors, rows, edit)
+        raw = RawSql(stores.sql_tier, self.catalog.config.sql, max_rows=self.catalog.config.max_rows)
+        self.isolation = Isolation(self.directory, journal, stores, guard, cursors, raw, rows, edit)
         self.limiter = Limiter(self.directory, self.clock)
         opened.callback(self.limiter.close)
         self.features = Features(self.directory)

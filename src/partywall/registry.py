@@ -12,7 +12,7 @@ import pluggy
 from partywall import hookspecs
 from partywall.backend import BackendSpec, Capability
 from partywall.errors import BackendNotFound, ConfigError
-from partywall.model import BackendChoice, EngineConfig, Strategy
+from partywall.model import BackendChoice, EngineConfig, SqlTier, Strategy
 from partywall.names import meant
 
 __all__ = ["FoundBackend", "PluginProblem", "Registry"]
@@ -69,7 +69,31 @@ class Registry:
                 f"backend '{found.spec.name}' does not keep rows across a restart; to use it all the same, write in "
                 f"engine.yaml: backends: {{{strategy}: {{backend: {found.spec.name}, ephemeral: true}}}}"
             )
+        self.sql_tier(found, config)
         return found
+
+    def sql_tier(self, found: FoundBackend, config: EngineConfig) -> SqlTier:
+        """What becomes of SQL that the backend's tenants write; ConfigError for a tier that it cannot have."""
+        spec = found.spec
+        choice = config.backends.get(spec.strategy)
+        wanted = choice.sql if choice is not None and choice.backend == spec.name else None
+        able = Capability.SQL in spec.capabilities
+        if wanted is None:
+            return SqlTier.VALIDATED if able and spec.enforced_by == "engine" else SqlTier.REFUSED
+        if wanted is SqlTier.VALIDATED and not able:
+            raise ConfigError(
+                f"engine.yaml: backend '{spec.name}' cannot have 'sql: validated': its tenants share one store, and a "
+                "guard of texts would be all that keeps a statement from the others; write 'sql: refused', or place "
+                "tenants who need SQL at database_level"
+            )
+        return wanted
+
+    def check_sql(self, config: EngineConfig) -> None:
+        """Raise ConfigError when engine.yaml gives a backend a tier that it cannot have."""
+        for choice in config.backends.values():
+            found = self.backends.get(choice.backend)
+            if found is not None:
+                self.sql_tier(found, config)
 
     def named(self, name: str) -> FoundBackend:
         """The backend of that name, for a placement that was made with it; BackendNotFound."""

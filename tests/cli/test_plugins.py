@@ -33,6 +33,7 @@ def test_a_plugin_shows_at_once_that_it_loaded_even_without_a_data_folder(
         "strategy": "database_level",
         "chosen": False,  # two offer the strategy, and no engine.yaml says which
         "enforced_by": "engine",
+        "sql": "refused",
         "capabilities": ["durable"],
         "distribution": "partywall-vault",
         "version": "1.2",

@@ -12,6 +12,7 @@ from partywall.isolation.isolation import Isolation
 from partywall.isolation.moving import Batch, Move
 from partywall.isolation.pending import PendingMove
 from partywall.isolation.query import Page, ScopedQuery
+from partywall.isolation.rawsql import Parameters
 from partywall.model import Strategy
 from partywall.workers import Workers
 
@@ -68,6 +69,10 @@ class AsyncScopedQuery:
     ) -> list[Row]:
         """Measures by result name, such as ``{"open": count(), "spent": sum_("budget")}``, one row for each group."""
         return await self._workers.run(self, self._sync.aggregate, table, measures, where=where, group_by=group_by)
+
+    async def sql(self, text: str, params: Parameters | None = None, *, limit: int | None = None) -> list[Row]:
+        """The rows of one SELECT over the tenant's own tables, in the words of the store below, and read-only."""
+        return await self._workers.run(self, self._sync.sql, text, params, limit=limit)
 
     async def insert(self, table: str, data: Mapping[str, Any]) -> Row:
         """Add one row; returns it whole, with its id and defaults."""

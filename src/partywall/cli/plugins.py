@@ -24,12 +24,14 @@ __all__ = ["plugins"]
 def plugins(call: Call, strict: bool) -> int:
     """List the installed backends.
 
-    What each does, who enforces the wall, and whether engine.yaml chooses it. Works without a data folder too.
+    What each does, who enforces the wall, what becomes of raw SQL, and whether engine.yaml chooses it.
+    Works without a data folder too.
     A plugin that cannot be used is told as an error.
     """
     registry = Registry()
-    chosen = _chosen(registry, _config(call))
-    backends = [_document(found, chosen) for found in registry.backends.values()]
+    config = _config(call)
+    chosen = _chosen(registry, config)
+    backends = [_document(found, chosen) | _tier(registry, found, config) for found in registry.backends.values()]
     if call.output.as_json:
         problems = [asdict(problem) for problem in registry.problems]
         call.output.document({"backends": backends, "problems": problems})
@@ -86,18 +88,26 @@ def _document(found: FoundBackend, chosen: set[str]) -> dict[str, Any]:
     }
 
 
+def _tier(registry: Registry, found: FoundBackend, config: EngineConfig) -> dict[str, str]:
+    try:
+        return {"sql": registry.sql_tier(found, config)}
+    except ConfigError:
+        return {"sql": "misconfigured"}
+
+
 def _show(call: Call, backends: list[dict[str, Any]]) -> None:
     if not backends:
         call.output.line("no backend is installed; partywall-duckdb is one: pip install partywall-duckdb")
         return
     call.output.table(
-        ["backend", "strategy", "chosen", "enforced by", "capabilities", "distribution", "summary"],
+        ["backend", "strategy", "chosen", "enforced by", "raw SQL", "capabilities", "distribution", "summary"],
         [
             (
                 each["name"],
                 each["strategy"],
                 "yes" if each["chosen"] else "no",
                 each["enforced_by"],
+                each["sql"],
                 ", ".join(each["capabilities"]),
                 f"{each['distribution']} {each['version']}",
                 each["summary"],

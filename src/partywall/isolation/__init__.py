@@ -5,6 +5,7 @@ from partywall.isolation.isolation import Isolation
 from partywall.isolation.moving import Batch, Move
 from partywall.isolation.pending import PendingMove, pending_moves
 from partywall.isolation.query import Page, ScopedQuery
+from partywall.isolation.rawsql import RawSql
 from partywall.isolation.scope import CancelToken, TurnTaken, cancel_token, may_wait
 from partywall.isolation.statements import Guard
 from partywall.isolation.stores import Stores
@@ -18,6 +19,7 @@ __all__ = [
     "Move",
     "Page",
     "PendingMove",
+    "RawSql",
     "ScopedQuery",
     "Stores",
     "TurnTaken",

@@ -14,6 +14,7 @@ from partywall.isolation.moving import Batch, Edit, Move, Moves
 from partywall.isolation.pending import PendingMove, pending_moves
 from partywall.isolation.places import Places
 from partywall.isolation.query import ScopedQuery
+from partywall.isolation.rawsql import RawSql
 from partywall.isolation.recounting import Recounting
 from partywall.isolation.scope import Scope
 from partywall.isolation.statements import Guard
@@ -38,6 +39,7 @@ class Isolation:
         stores: Stores,
         guard: Guard,
         cursors: Cursors,
+        raw: RawSql,
         rows: RowCounter,
         edit: Edit,
     ) -> None:
@@ -45,6 +47,7 @@ class Isolation:
         self._stores = stores
         self._guard = guard
         self._cursors = cursors
+        self._raw = raw
         self._ledger = journal.ledger
         self._places = Places(directory, journal.ledger, journal.audit, stores, rows)
         self._moves = Moves(self._places, directory, stores, journal, guard.tables, edit)
@@ -66,7 +69,9 @@ class Isolation:
         elif context is not None and context.tenant_id != tenant_id:
             raise IsolationBreach("the tenant context belongs to another tenant than the one named")
         known = self._directory.require_active(tenant_id)
-        return ScopedQuery(known, self._guard, self._cursors, lambda: self._scope(known), timeout=_WRITE_TIMEOUT)
+        return ScopedQuery(
+            known, self._guard, self._cursors, self._raw, lambda: self._scope(known), timeout=_WRITE_TIMEOUT
+        )
 
     def validate_access(self, tenant_id: str, table: str, row_id: str) -> bool:
         """Whether the row is the tenant's own; another tenant's and one that does not exist answer alike."""

@@ -14,6 +14,7 @@ from partywall.backend import Count, Row, Session
 from partywall.errors import QueryError
 from partywall.isolation.cursors import Cursors
 from partywall.isolation.execution import Execution
+from partywall.isolation.rawsql import Parameters, RawSql
 from partywall.isolation.scope import Scope, Unit, unit_of
 from partywall.isolation.statements import Guard
 from partywall.model import ColumnType, Table
@@ -47,11 +48,19 @@ class ScopedQuery:
     """
 
     def __init__(
-        self, tenant_id: TenantId, guard: Guard, cursors: Cursors, scope: Callable[[], Scope], *, timeout: float
+        self,
+        tenant_id: TenantId,
+        guard: Guard,
+        cursors: Cursors,
+        raw: RawSql,
+        scope: Callable[[], Scope],
+        *,
+        timeout: float,
     ) -> None:
         self._tenant_id = tenant_id
         self._guard = guard
         self._cursors = cursors
+        self._raw = raw
         self._scope = scope
         self._timeout = timeout
 
@@ -130,6 +139,18 @@ class ScopedQuery:
         checked = self._guard.table(table)
         count = Count(checked, self._guard.where(self._tenant_id, checked, where))
         return self._read(lambda session, execution: execution.count(session, count))
+
+    def sql(self, text: str, params: Parameters | None = None, *, limit: int | None = None) -> list[Row]:
+        """The rows of one SELECT over the tenant's own tables, in the words of the store below, and read-only.
+
+        ``params`` are the values of ``?`` or ``$name``; moments are UTC, JSON documents are texts. PermissionDenied
+        where engine.yaml's tier refuses raw SQL; QueryError for what a statement may not say, for more rows than
+        ``limit`` (or engine.yaml's ``max_rows``), for more time than ``sql.timeout_seconds``, and inside of
+        ``transaction()``: the statement has a transaction of its own.
+        """
+        if self._unit() is not None:
+            raise QueryError("sql() reads in a transaction of its own; use it outside of transaction()")
+        return self._raw.run(self._scope, text, params, limit)
 
     def insert(self, table: str, data: Mapping[str, Any]) -> Row:
         """Add one row; returns it whole, with its id and defaults."""

@@ -97,6 +97,8 @@ class Unit:
                 raise
             except PartywallError:
                 self._failed = True
+                if self._cancelled:
+                    self._refuse_cancelled()
                 raise
             except Exception as error:
                 self._failed = True

@@ -11,7 +11,7 @@ from partywall.backend import Backend, BackendSetup
 from partywall.catalog import Catalog
 from partywall.clock import Clock
 from partywall.errors import BackendError, PartywallError
-from partywall.model import Strategy
+from partywall.model import SqlTier, Strategy
 from partywall.names import Region
 from partywall.registry import FoundBackend, Registry
 
@@ -46,6 +46,10 @@ class Stores:
     def named(self, name: str) -> FoundBackend:
         """The backend that a placement names; BackendNotFound."""
         return self._registry.named(name)
+
+    def sql_tier(self, name: str) -> SqlTier:
+        """What becomes of SQL that a tenant of the backend writes itself; BackendNotFound, ConfigError."""
+        return self._registry.sql_tier(self.named(name), self._catalog.config)
 
     def backend(self, name: str) -> Backend:
         """The open backend; opens it if need be. BackendNotFound, ConfigError, BackendError."""

@@ -16,7 +16,7 @@ from partywall.model.plan import (
     Reservations,
     Strategy,
 )
-from partywall.model.settings import BackendChoice, EngineConfig, ReloadConfig
+from partywall.model.settings import BackendChoice, EngineConfig, ReloadConfig, SqlConfig, SqlTier
 from partywall.model.table import ID, Column, Table, TablesFile
 from partywall.model.tenant import Billing, Owner, Settings, Status, Tenant, TenantSpec, grants_of
 from partywall.model.values import ColumnType, encode
@@ -44,6 +44,8 @@ __all__ = [
     "ReloadConfig",
     "Reservations",
     "Settings",
+    "SqlConfig",
+    "SqlTier",
     "Status",
     "Strategy",
     "Table",

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, JsonValue, WithJsonSchema
 
-from partywall.model._base import named, snake_config
+from partywall.model._base import named, one_of, snake_config
 from partywall.model.plan import StrategyField
 from partywall.model.tenant import Domain
 from partywall.names import Region, parse_region
 
-__all__ = ["BackendChoice", "EngineConfig", "ReloadConfig"]
+__all__ = ["BackendChoice", "EngineConfig", "ReloadConfig", "SqlConfig", "SqlTier"]
+
+
+class SqlTier(StrEnum):
+    """What becomes of SQL that a tenant writes itself."""
+
+    REFUSED = "refused"
+    """It is not run at all."""
+    VALIDATED = "validated"
+    """The backend runs what its guard allows, in the engine's own process."""
 
 
 _BACKEND: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
@@ -41,6 +51,10 @@ class BackendChoice(BaseModel):
     """Must be true for a backend that does not keep rows across a restart; false refuses it."""
     options: Mapping[str, JsonValue] = {}
     """What the backend's own documentation names."""
+    sql: Annotated[SqlTier, one_of(SqlTier)] | None = None
+    """What becomes of tenants' own SQL; by default it is validated where the store itself holds the wall, and
+    refused elsewhere.
+    """
 
 
 def _choice(value: Any) -> Any:
@@ -61,6 +75,15 @@ class ReloadConfig(BaseModel):
     """Seconds that a file may be missing before its tenant is out of service; its data is kept."""
 
 
+class SqlConfig(BaseModel):
+    """The limits of one statement that a tenant wrote itself."""
+
+    model_config = snake_config
+
+    timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
+    """Seconds after which the statement is stopped."""
+
+
 class EngineConfig(BaseModel):
     """The document ``engine.yaml``; every part has a default."""
 
@@ -76,5 +99,7 @@ class EngineConfig(BaseModel):
     """``commit`` acknowledges what is on disk; ``interval`` may lose the last moments when the machine fails."""
     max_rows: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
     """The most rows that one read of one tenant returns; more are read in pages."""
+    sql: SqlConfig = SqlConfig()
+    """What one statement that a tenant wrote itself may take."""
     reload: ReloadConfig = ReloadConfig()
     """How edits of files are noticed."""

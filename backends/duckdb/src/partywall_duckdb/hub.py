@@ -41,6 +41,7 @@ class Hub:
         with contextlib.ExitStack() as undo:
             undo.callback(self._root.close)
             allowed = [f"{file}{side}" for file in files for side in _SIDE_FILES]
+            run(self._root, "SET TimeZone = 'UTC'")
             run(self._root, "SET allowed_paths = ?", [allowed])
             run(self._root, "SET enable_external_access = false")
             # A checkpoint that DETACH or the end of the process ran would be an unguarded one.

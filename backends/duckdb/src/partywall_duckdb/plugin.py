@@ -67,7 +67,7 @@ def partywall_backends() -> Iterable[BackendSpec]:
             name="duckdb-database",
             strategy=Strategy.DATABASE,
             open=_open_databases,
-            capabilities=_CAPABILITIES,
+            capabilities=_CAPABILITIES | {Capability.SQL},
             enforced_by="engine",
             summary="a DuckDB file for each tenant, opened in an instance of its own",
         ),

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from partywall.backend import Aggregate, Count, Row, Scan, Session, Write
+from partywall.backend import Aggregate, Count, Row, Scan, Session, Sql, Write
 from partywall.errors import BackendError
 from partywall.model import Table
 from partywall.names import TenantId
@@ -16,6 +16,7 @@ from partywall.sql import Rendered
 from partywall_duckdb.failures import failure, require_distinct_ids
 from partywall_duckdb.gate import PATIENCE
 from partywall_duckdb.hub import run
+from partywall_duckdb.rawsql import answer
 from partywall_duckdb.store import Store
 
 __all__ = ["TenantSession"]
@@ -101,6 +102,21 @@ class TenantSession(Session):
         rendered = self._noted(lambda: self._rendered(statement))
         self._wrote[statement.table.name] = statement.table
         return sum(int(self._run(each, statement.table, writing=True)[0][0]) for each in rendered)
+
+    def sql(self, statement: Sql) -> Sequence[Row]:
+        """The rows of one statement of the tenant's own, in a read-only transaction of its own."""
+        if self._writing is not None:
+            raise BackendError("a statement of the tenant's own runs outside of transactions")
+        tables = {str(table.name): (table, self._statements.relation(table)) for table in self._store.tables}
+        self._enter(writing=False)
+        try:
+            self._store.require(self._tenant)
+            return answer(self._cursor, tables, statement)
+        except duckdb.Error as error:
+            self._store.hub.note(error)
+            raise failure(error, []) from None
+        finally:
+            self._store.gate.leave(writing=False)
 
     def interrupt(self) -> None:
         """Stop the running statement; an open transaction has then failed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from typing import ClassVar, Final
 
@@ -12,6 +12,7 @@ import duckdb
 
 from partywall.backend import BackendSetup
 from partywall.errors import BackendError, ConfigError, IsolationBreach, PartywallError
+from partywall.model import Table
 from partywall.names import Region, TenantId
 from partywall.sql import Statements, quote
 from partywall_duckdb.contents import Contents
@@ -64,6 +65,11 @@ class Store:
         self._attached = False
         self._again = 0.0
         self._housekeeping = threading.Lock()
+
+    @property
+    def tables(self) -> Iterable[Table]:
+        """The declared tables."""
+        return self._setup.tables.values()
 
     def open(self) -> None:
         """Take the file into service if it is there; ConfigError when it does not fit tables.yaml."""
