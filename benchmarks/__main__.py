@@ -1,9 +1,11 @@
-"""Runs every benchmark, or those that are named: `python -m benchmarks [imports limits ...]`."""
+"""Runs every benchmark, or those that are named: `python -m benchmarks [imports limits ...]`; then prints one table."""
 
 from __future__ import annotations
 
 import sys
 from importlib import import_module
+
+from benchmarks import _report
 
 ALL = ("limits", "wall", "ledger", "imports")
 
@@ -17,6 +19,7 @@ def main() -> int:
         return 2
     for name in chosen:
         import_module(f"benchmarks.{name}").main()
+    _report.show("bench" if len(chosen) > 1 else chosen[0])
     return 0
 
 

@@ -1,168 +1,47 @@
-"""How much does a rate-limit check cost, beside an empty call and beside the limiters that people use?
+"""What does a rate-limit check cost, and how right is it, beside an empty call and the limiters that people use?
 
-``python -m benchmarks.limits [--rounds 7]``. Every contestant counts for a tenant and an action; those that take one
-text get ``tenant:action``. Each batch runs between two batches of an empty Python function over the same arguments, in
-one process, in turns; the figure is the median ratio of CPU times. Peers run their cheapest call that admits or
-refuses; most return only a bool, while ours says allowed, limit, remaining, retry_after and reset_after.
+``python -m benchmarks limits`` prints one table; ``python -m benchmarks.limits --publish`` also writes the summary
+and the picture in ``docs/benchmarks``. Costs are CPU times of batches, each between two batches of an empty Python
+function over the same arguments, in one process, in turns; the ratio is the median over the rounds. With several
+threads it is the time that passes. Nobody else's work is subtracted: run it on a machine that is quiet.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 
-import limits
-import token_bucket
-from aiolimiter import AsyncLimiter
-from pyrate_limiter import BucketFactory, InMemoryBucket, MonotonicClock, Rate, RateItem
-from pyrate_limiter import Limiter as PyrateLimiter
-from rust_py_rate_limit import RateLimiter
-from throttled import Throttled, per_hour, store
-
-from benchmarks import _measure
-from partywall.clock import SystemClock
-from partywall.limits import Limiter
-from partywall.model import Grants, QuotaLimits, RateLimit, Strategy
+from benchmarks import _chart, _measure, _report
+from benchmarks._limiters import ACTIONS, CONTESTANTS, HOUR, OURS, TENANTS, Contestant, Limiting
 
 CALLS = 20_000
-TENANTS = [f"ten_{number:016x}" for number in random.Random(1).sample(range(16**15), 10_000)]
-ACTIONS = ("api_requests", "agent_spawns")
-KEYS = [(tenant, action) for tenant in TENANTS for action in ACTIONS]
-HOUR = 3600
+KEYS = [(tenant, action) for tenant in TENANTS[:10_000] for action in ACTIONS]
 AMPLE, SCARCE = 1_000_000, 10
+THREADS = (1, 4, 8)
+RACERS, RACES, RACED = 8, 5, 500
+AIMS = {"hot key": 6.0, "20,000 keys, uniform": 12.0}
+GCRA = "partywall gcra"
 
-Check = Callable[[str, str], Any]
 Calls = list[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Contestant:
-    """One way to ask one limiter."""
-
-    name: str
-    distribution: str
-    make: Callable[[int], Check]
-    """From the limit in an hour to a function that counts one call."""
-    awaited: bool = False
-    answers: str = "bool"
-
-
-class OnePlan:
-    """The directory's interface over one plan; every tenant is in service."""
-
-    def __init__(self, limit: int) -> None:
-        rate = RateLimit.model_validate({"maxRequests": limit, "windowMs": HOUR * 1000})
-        unlimited = QuotaLimits(None, None, None, None, None)
-        rates = dict.fromkeys(ACTIONS, rate)
-        self._grants = Grants("bench", unlimited, frozenset(), rates, Strategy.ROW, 30, None)
-
-    def require_active(self, tenant_id: str) -> str:
-        return tenant_id
-
-    def grants(self, _tenant_id: str) -> Grants:
-        return self._grants
-
-    def subscribe(self, _listener: Callable[..., None]) -> None:
-        return
-
-
-def partywall(limit: int) -> Check:
-    return Limiter(OnePlan(limit), SystemClock()).check
-
-
-def limits_strategy(strategy: str) -> Callable[[int], Check]:
-    def make(limit: int) -> Check:
-        item = limits.RateLimitItemPerHour(limit)
-        hit = getattr(limits.strategies, strategy)(limits.storage.MemoryStorage()).hit
-        return lambda tenant, action: hit(item, tenant, action)
-
-    return make
-
-
-def throttled(using: str) -> Callable[[int], Check]:
-    def make(limit: int) -> Check:
-        # Its default forgets all but 1024 keys; these are enough for every key here.
-        memory = store.MemoryStore(options={"MAX_SIZE": 100_000})
-        check = Throttled(using=using, quota=per_hour(limit, burst=limit), store=memory).limit
-        return lambda tenant, action: check(f"{tenant}:{action}")
-
-    return make
-
-
-def pyrate(limit: int) -> Check:
-    class PerKey(BucketFactory):
-        def __init__(self) -> None:
-            self.now = MonotonicClock().now
-            self.made: dict[str, InMemoryBucket] = {}
-
-        def wrap_item(self, name: str, weight: int = 1) -> RateItem:
-            return RateItem(name, self.now(), weight=weight)
-
-        def get(self, item: RateItem) -> InMemoryBucket:
-            bucket = self.made.get(item.name)
-            if bucket is None:
-                bucket = self.made[item.name] = InMemoryBucket([Rate(limit, HOUR * 1000)])
-            return bucket
-
-    acquire = PyrateLimiter(PerKey()).try_acquire
-    return lambda tenant, action: acquire(f"{tenant}:{action}", blocking=False)
-
-
-def buckets(limit: int) -> Check:
-    consume = token_bucket.Limiter(limit / HOUR, limit, token_bucket.MemoryStorage()).consume
-    return lambda tenant, action: consume(f"{tenant}:{action}")
-
-
-def rust(method: str) -> Callable[[int], Check]:
-    def make(limit: int) -> Check:
-        check = getattr(RateLimiter(limit=limit, window_seconds=HOUR), method)
-        return lambda tenant, action: check(f"{tenant}:{action}")
-
-    return make
-
-
-def aiolimiter(limit: int) -> Check:
-    limiters: dict[str, AsyncLimiter] = {}
-
-    async def check(tenant: str, action: str) -> bool:
-        key = f"{tenant}:{action}"
-        limiter = limiters.get(key)
-        if limiter is None:
-            limiter = limiters[key] = AsyncLimiter(limit, HOUR)
-        if limit == SCARCE and not limiter.has_capacity():
-            return False
-        await limiter.acquire()
-        return True
-
-    return check
-
-
-CONTESTANTS = [
-    Contestant("partywall", "partywall", partywall, answers="all four"),
-    Contestant("rust allow", "rust-py-rate-limit", rust("allow")),
-    Contestant("rust check", "rust-py-rate-limit", rust("check"), answers="all four"),
-    Contestant("token-bucket", "token-bucket", buckets),
-    Contestant("aiolimiter", "aiolimiter", aiolimiter, awaited=True, answers="waits"),
-    Contestant("limits fixed", "limits", limits_strategy("FixedWindowRateLimiter")),
-    Contestant("limits sliding", "limits", limits_strategy("SlidingWindowCounterRateLimiter")),
-    Contestant("throttled fixed", "throttled-py", throttled("fixed_window"), answers="all four"),
-    Contestant("throttled gcra", "throttled-py", throttled("gcra"), answers="all four"),
-    Contestant("pyrate", "pyrate-limiter", pyrate),
-]
-PEERS = [contestant.name for contestant in CONTESTANTS if contestant.distribution != "partywall"]
-AIMS = {"hot key": 6.0, "20,000 keys": 12.0}
 
 
 def empty(tenant: str, action: str) -> None:
     """The floor: a call that does nothing."""
 
 
-def batch_of(contestant: Contestant, check: Check, calls: Calls, loop: asyncio.AbstractEventLoop) -> _measure.Batch:
+def batch_of(
+    contestant: Contestant, limiting: Limiting, calls: Calls, loop: asyncio.AbstractEventLoop
+) -> _measure.Batch:
     """All calls, once; awaited ones on the loop."""
+    check = limiting.check
 
     def run() -> None:
         for tenant, action in calls:
@@ -177,63 +56,200 @@ def batch_of(contestant: Contestant, check: Check, calls: Calls, loop: asyncio.A
     return _measure.unshared(run)
 
 
+def zipf(rng: random.Random) -> Calls:
+    """Few keys are asked for most of the calls, as tenants are: the n-th as often as 1/n."""
+    keys = rng.sample(KEYS, len(KEYS))
+    weights = list(itertools.accumulate(1 / rank for rank in range(1, len(keys) + 1)))
+    return rng.choices(keys, cum_weights=weights, k=CALLS)
+
+
 def workloads() -> Iterator[tuple[str, int, Calls, Calls]]:
     """A name, the limit, the calls that come before, and those that are measured."""
     rng = random.Random(2)
     hot, neighbour = KEYS[16], KEYS[18]
     # A neighbour on the same plan has made its calls: what a plan shares is there, as in a running engine.
-    yield "hot key", AMPLE, [*[neighbour] * 8 * CALLS, hot], [hot] * CALLS
-    yield "20,000 keys", AMPLE, KEYS, rng.choices(KEYS, k=CALLS)
-    yield "denied", SCARCE, [hot] * (SCARCE + 2), [hot] * CALLS
+    yield "hot key", AMPLE, [*[neighbour] * 6 * CALLS, hot], [hot] * CALLS
+    yield "20,000 keys, uniform", AMPLE, KEYS, rng.choices(KEYS, k=CALLS)
+    yield "20,000 keys, zipf", AMPLE, [*[neighbour] * 6 * CALLS, *KEYS], zipf(rng)
+    yield "hot key, refused", SCARCE, [hot] * (SCARCE + 2), [hot] * CALLS
 
 
-def measure(rounds: int) -> dict[str, dict[str, _measure.Sample]]:
-    """Every contestant under every workload."""
-    loop = asyncio.new_event_loop()
-    figures = {}
+def one_thread(rounds: int, loop: asyncio.AbstractEventLoop) -> None:
+    """CPU time of a check, under every workload."""
     for name, limit, before, calls in workloads():
         batches = {}
         for contestant in CONTESTANTS:
-            check = contestant.make(limit)
-            batch_of(contestant, check, before, loop)()
-            batches[contestant.name] = batch_of(contestant, check, calls, loop)
-        floor = batch_of(CONTESTANTS[0], empty, calls, loop)
-        figures[name] = _measure.side_by_side(batches, floor, len(calls), rounds)
-    loop.close()
-    return figures
+            limiting = contestant.make(limit, HOUR)
+            batch_of(contestant, limiting, before if contestant.name in {OURS, GCRA} else before[-CALLS:], loop)()
+            batches[contestant.name] = batch_of(contestant, limiting, calls, loop)
+        floor = batch_of(CONTESTANTS[0], Limiting(empty, int), calls, loop)
+        samples = _measure.side_by_side(batches, floor, len(calls), rounds)
+        figures = {who: sample.nanoseconds for who, sample in samples.items()}
+        record(name, "ns", figures, aim=AIMS.get(name), ratios={who: one.ratio for who, one in samples.items()})
 
 
-def print_figures(figures: dict[str, dict[str, _measure.Sample]]) -> None:
-    """One table, and what it says of us."""
-    rows = []
+def record(
+    measure: str,
+    unit: str,
+    figures: Mapping[str, float],
+    *,
+    aim: float | None = None,
+    ratios: Mapping[str, float] | None = None,
+) -> None:
+    """A line for our default algorithm among all peers, and one for ours among those that pace permits as it does."""
+    paced = {one.name for one in CONTESTANTS if one.paced and one.name in figures}
+    shown = ratios or {}
+    for ours, names, label, goal in (
+        (OURS, set(figures) - {GCRA}, measure, aim),
+        (GCRA, paced, f"gcra: {measure}", None),
+    ):
+        _report.record(
+            "limits",
+            label,
+            unit,
+            {name: figure for name, figure in figures.items() if name in names},
+            ours=ours,
+            aim=goal,
+            ratios={name: ratio for name, ratio in shown.items() if name in names},
+        )
+
+
+def threads() -> None:
+    """Time that passes for a check of uniform keys while so many threads make them."""
+    rng = random.Random(3)
+    callers = [one for one in CONTESTANTS if not one.awaited]
+    for count in THREADS:
+        figures = {}
+        for contestant in callers:
+            check = contestant.make(AMPLE, HOUR).check
+            for tenant, action in KEYS[:5_000]:
+                check(tenant, action)
+            works = [rng.choices(KEYS[:5_000], k=16_000 // count) for _ in range(count)]
+            took = [together([lambda work=work, check=check: each(check, work) for work in works]) for _ in range(3)]
+            figures[contestant.name] = min(took) * 1e9 / sum(map(len, works))
+        record(f"{count} thread{'s' * (count > 1)}", "ns", figures)
+
+
+def each(check: Callable[[str, str], object], calls: Calls) -> None:
+    """Every call, one after another."""
+    for tenant, action in calls:
+        check(tenant, action)
+
+
+def together(works: list[Callable[[], object]]) -> float:
+    """Seconds from the moment when all threads may begin until the last has ended."""
+    begin = threading.Barrier(len(works) + 1)
+
+    def run(work: Callable[[], object]) -> None:
+        begin.wait()
+        work()
+
+    started = [threading.Thread(target=run, args=(work,)) for work in works]
+    for thread in started:
+        thread.start()
+    begin.wait()
+    begun = time.perf_counter()
+    for thread in started:
+        thread.join()
+    return time.perf_counter() - begun
+
+
+def latencies() -> None:
+    """How long single checks of uniform keys take, the timer included."""
+    calls = random.Random(4).choices(KEYS, k=2 * CALLS)
+    found: dict[str, list[float]] = {}
     for contestant in CONTESTANTS:
-        samples = [figures[name][contestant.name] for name in figures]
-        version = _measure.installed(contestant.distribution)
-        nanoseconds = [f"{sample.nanoseconds:,.0f}" for sample in samples]
-        ratios = [f"{sample.ratio:.1f}" for sample in samples]
-        rows.append([contestant.name, version, contestant.answers, *nanoseconds, *ratios])
-    headers = [*(f"{name}, ns" for name in figures), *(f"{name}, x empty" for name in figures)]
-    _measure.print_table(["limiter", "version", "answers", *headers], rows)
-    for name, samples in figures.items():
-        own = samples["partywall"]
-        best = min(PEERS, key=lambda peer: samples[peer].ratio)
-        aim = f" (aim: at most {AIMS[name]:g})" if name in AIMS else ""
-        ahead = samples[best].ratio / own.ratio
-        print(f"{name}: partywall {own.ratio:.1f} x an empty call{aim}; the best peer, {best}: {ahead:.2f} x ours")
+        if contestant.awaited:
+            continue
+        check, clock = contestant.make(AMPLE, HOUR).check, time.perf_counter_ns
+        for tenant, action in KEYS:
+            check(tenant, action)
+        times = []
+        for tenant, action in calls:
+            begun = clock()
+            check(tenant, action)
+            times.append(clock() - begun)
+        found[contestant.name] = [cut / 1000 for cut in statistics.quantiles(times, n=1000)]
+    for label, index, aim in (("p50", 499, None), ("p99", 989, None), ("p99.9", 998, 10.0)):
+        record(f"{label} of a check", "us", {name: cuts[index] for name, cuts in found.items()}, aim=aim)
 
 
-def main(rounds: int = 7) -> None:
-    """Measure, print, keep."""
-    print("\nRate limits: CPU time of one check, gross of the loop, as a multiple of an empty Python call")
-    _measure.print_machine()
-    figures = measure(rounds)
-    print_figures(figures)
-    versions = {one.distribution: _measure.installed(one.distribution) for one in CONTESTANTS}
-    plain = {name: {who: asdict(sample) for who, sample in samples.items()} for name, samples in figures.items()}
-    print(f"kept in {_measure.keep('limits', {'rounds': rounds, 'versions': versions, 'figures': plain})}")
+def admitted(answer: object) -> bool:
+    """What the contestants' answers have in common."""
+    if isinstance(answer, dict):
+        return bool(answer["allowed"])
+    return not answer.limited if hasattr(answer, "limited") else bool(answer)
+
+
+def races() -> None:
+    """The most that racing threads were admitted of one window, beyond its limit."""
+    before = sys.getswitchinterval()
+    figures = {}
+    for contestant in CONTESTANTS:
+        if contestant.awaited:
+            continue
+        most = 0
+        for _ in range(RACES):
+            check = contestant.make(RACED, HOUR).check
+            counts: list[int] = []
+
+            def work(check: Callable[[str, str], object] = check, counts: list[int] = counts) -> None:
+                counts.append(sum(admitted(check(*KEYS[0])) for _ in range(2 * RACED // RACERS)))
+
+            sys.setswitchinterval(1e-6)
+            together([work] * RACERS)
+            sys.setswitchinterval(before)
+            most = max(most, sum(counts))
+        figures[contestant.name] = max(0.0, 100 * (most - RACED) / RACED)
+    record(f"admitted too much by {RACERS} racing threads", "%", figures, aim=0.0)
+
+
+def memory() -> None:
+    """Bytes of the process for each of 100,000 keys, in a process for each contestant."""
+    figures = {}
+    for contestant in CONTESTANTS:
+        command = [sys.executable, "-m", "benchmarks._memory", contestant.name]
+        figures[contestant.name] = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    record("memory for a key, of 100,000", "B", figures, aim=200.0)
+
+
+def left_over(loop: asyncio.AbstractEventLoop) -> None:
+    """Keys of 5,000 that are still held when their windows are over and calls for other keys have gone on."""
+    made = [(one, one.make(AMPLE, 1)) for one in CONTESTANTS]
+    for contestant, limiting in made:
+        batch_of(contestant, limiting, KEYS[:5_000], loop)()
+    time.sleep(2.1)  # the peers know no other clock
+    figures = {}
+    for contestant, limiting in made:
+        batch_of(contestant, limiting, KEYS[5_000:6_000], loop)()
+        figures[contestant.name] = float(max(0, limiting.held() - 1_000))
+    record("idle keys held, of 5,000", "keys", figures, aim=0.0)
+
+
+def main(rounds: int = 5) -> None:
+    """Measure and record."""
+    print("Rate limits: a few minutes", file=sys.stderr)
+    loop = asyncio.new_event_loop()
+    one_thread(rounds, loop)
+    threads()
+    latencies()
+    races()
+    memory()
+    left_over(loop)
+    loop.close()
+
+
+def versions() -> dict[str, str]:
+    """Those of the contestants' distributions."""
+    return {one.distribution: _measure.installed(one.distribution) for one in CONTESTANTS}
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    main(parser.parse_args().rounds)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--publish", action="store_true", help="write docs/benchmarks/limiter.json and limiter.svg")
+    arguments = parser.parse_args()
+    main(arguments.rounds)
+    _report.show("limits", versions())
+    if arguments.publish:
+        _chart.publish(_report.LINES, versions())
