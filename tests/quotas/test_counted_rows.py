@@ -12,6 +12,7 @@ import pytest
 from tests.isolation.conftest import example_plugin
 
 from partywall import BackendError, ConstraintViolation, Engine, LedgerError, QuotaExceeded, TenantSuspended
+from partywall.ledger import SqliteLedger
 from partywall.model import Tenant
 from partywall.names import TenantId
 
@@ -356,3 +357,21 @@ def test_a_restored_tenant_has_what_it_had_and_a_purged_one_leaves_nothing(engin
     assert engine._ledger.read(lambda tx: tx.row_tallies()) == []
     engine.isolation._rows.recounted(TenantId(acme.id), {"projects": 2})
     assert engine._ledger.read(lambda tx: tx.tenants_with_usage()) == []
+
+
+def test_with_an_interval_a_tally_is_open_on_disk_before_a_row_is_written(
+    data_folder: Path, open_engine: Opened
+) -> None:
+    declare(data_folder)
+    settings = data_folder / "system" / "tenancy" / "engine.yaml"
+    settings.write_text(settings.read_text().replace("durability: commit", "durability: interval"))
+    with open_engine() as engine:
+        ledger = engine._ledger
+        assert isinstance(ledger, SqliteLedger)
+        assert ledger._writer is not None
+        assert ledger._syncing is not None
+        query = engine.query(engine.tenants.get_by_slug("acme").id)
+        with query.transaction():
+            before = ledger._writer.committed()
+            query.insert_many("projects", projects(1))
+            assert ledger._syncing.synced > before

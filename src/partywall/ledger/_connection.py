@@ -20,7 +20,7 @@ from partywall.errors import LedgerError
 __all__ = ["BUSY_SECONDS", "Durability", "failure", "identity", "reader", "store_failures", "writer"]
 
 Durability = Literal["commit", "interval"]
-"""``commit``: every acknowledged write survives a power cut; ``interval``: the last ones may not."""
+"""``commit``: every acknowledged write survives a power cut; ``interval``: only those before the last ``sync``."""
 
 BUSY_SECONDS: Final = 5.0
 """How long a connection waits for another process's lock."""

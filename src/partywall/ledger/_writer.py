@@ -83,6 +83,7 @@ class Writer:
         self._admission = threading.Lock()
         self._closed = False
         self._draining = False
+        self._commits = 0
         self._thread = threading.Thread(target=self._serve, name="partywall-ledger", daemon=True)
         self._thread.start()
 
@@ -93,6 +94,10 @@ class Writer:
     def outside(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function on the connection between two transactions."""
         return self._submit(_Job(function, outside=True))
+
+    def committed(self) -> int:
+        """How often it has committed."""
+        return self._commits
 
     def close(self) -> None:
         """Commit what waits, end the thread and close the connection."""
@@ -168,6 +173,7 @@ class Writer:
         self._connection.execute("BEGIN IMMEDIATE")
         records = self._each_apart(jobs) if apart else self._all_together(jobs)
         self._connection.execute("COMMIT")
+        self._commits += 1
         return records
 
     def _each_apart(self, jobs: Sequence[_Job[Any]]) -> list[AuditRecord]:

@@ -307,6 +307,10 @@ class Ledger(ABC):
         """Call the listener with each record after its commit; what it raises is logged."""
 
     @abstractmethod
+    def sync(self) -> None:
+        """Put on disk what was acknowledged before, where commits don't wait for that. Raises LedgerError."""
+
+    @abstractmethod
     def scrub(self) -> None:
         """Make sure that no bytes of forgotten rows are left in the store's files or logs."""
 

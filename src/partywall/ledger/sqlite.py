@@ -16,6 +16,7 @@ from partywall.ledger._connection import Durability, reader, store_failures, wri
 from partywall.ledger._listeners import Listeners
 from partywall.ledger._readers import Readers
 from partywall.ledger._schema import require_readable, upgrade
+from partywall.ledger._syncing import Syncing
 from partywall.ledger._writer import Writer
 from partywall.ledger.contract import AuditRecord, Ledger, Transaction
 
@@ -75,6 +76,7 @@ class SqliteLedger(Ledger):
 
     def __init__(self, path: Path, *, durability: Durability = "commit", read_only: bool = False) -> None:
         self._process = os.getpid()
+        self._syncing: Syncing | None = None
         self._listeners = Listeners()
         self._watch_lock = threading.Lock()
         self._watch: sqlite3.Connection | None = None
@@ -87,6 +89,8 @@ class SqliteLedger(Ledger):
                 self._writer = undo.enter_context(closing(_open_writer(path, durability, self._listeners)))
             self._readers = Readers(path, read_only=read_only)
             self._seen = self._version()
+            if self._writer is not None and durability == "interval":
+                self._syncing = Syncing(path, self._writer.committed)
             undo.pop_all()
 
     def write(self, work: Callable[[Transaction], T]) -> T:
@@ -109,6 +113,12 @@ class SqliteLedger(Ledger):
         """Call the listener with each record that this object commits, in order, on another thread."""
         self._listeners.add(listener)
 
+    def sync(self) -> None:
+        """Put on disk what was acknowledged before; with ``durability="commit"`` it is there already."""
+        self._require_writer()
+        if self._syncing is not None:
+            self._syncing.sync()
+
     def scrub(self) -> None:
         """Rewrite the file and truncate its log; LedgerError while a reader keeps an old state for 10 s."""
         writer = self._require_writer()
@@ -123,6 +133,8 @@ class SqliteLedger(Ledger):
     def close(self) -> None:
         """Commit what waits and let go of the file; the ledger then refuses everything."""
         self._require_process()
+        if self._syncing is not None:
+            self._syncing.stop()
         if self._writer is not None:
             self._writer.close()
         self._listeners.close()

@@ -96,7 +96,7 @@ class EngineConfig(BaseModel):
     regions: Mapping[Annotated[Region, AfterValidator(parse_region), named(parse_region)], str] = {}
     """The data folder of each region; relative paths start in ``var/`` of the data folder."""
     durability: Literal["commit", "interval"] = "commit"
-    """``commit`` acknowledges what is on disk; ``interval`` may lose the last moments when the machine fails."""
+    """``commit`` acknowledges what is on disk; ``interval`` may lose the last second when the machine fails."""
     max_rows: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
     """The most rows that one read of one tenant returns; more are read in pages."""
     sql: SqlConfig = SqlConfig()

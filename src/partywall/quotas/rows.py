@@ -78,7 +78,9 @@ class CountedRows:
             tx.put_row_tally(replace(tally, held=tally.held + more, open=True))
             return True
 
-        return self._ledger.write(work)
+        known = self._ledger.write(work)
+        self._ledger.sync()  # that the tally is open is on disk before any row is
+        return known
 
     def settle(self, tenant_id: TenantId, changes: Mapping[str, int]) -> None:
         """Count what the writer at work has committed, by metric; zeros when it wrote nothing. Raises LedgerError."""
