@@ -257,7 +257,7 @@ def test_a_row_whose_count_failed_is_there_and_counted_by_the_next_writer(
     query = engine.query(acme.id)
     query.insert_many("projects", projects(1, 2))
     with monkeypatch.context() as broken:
-        broken.setattr(engine.isolation._rows, "settle", unwritten)
+        broken.setattr(engine.isolation.recounting._rows, "settle", unwritten)
         query.insert_many("projects", projects(3))
         status = engine.quotas.check(acme.id).projects
         assert (status.current, status.reserved) == (2, 1)
@@ -355,7 +355,7 @@ def test_a_restored_tenant_has_what_it_had_and_a_purged_one_leaves_nothing(engin
     engine.tenants.delete(acme.id)
     engine.tenants.purge(acme.id, before_due=True)
     assert engine._ledger.read(lambda tx: tx.row_tallies()) == []
-    engine.isolation._rows.recounted(TenantId(acme.id), {"projects": 2})
+    engine.isolation.recounting._rows.recounted(TenantId(acme.id), {"projects": 2})
     assert engine._ledger.read(lambda tx: tx.tenants_with_usage()) == []
 
 
@@ -375,3 +375,16 @@ def test_with_an_interval_a_tally_is_open_on_disk_before_a_row_is_written(
             before = ledger._writer.committed()
             query.insert_many("projects", projects(1))
             assert ledger._syncing.synced > before
+
+
+@durable
+def test_a_move_changes_no_count_and_rows_are_counted_where_they_are_now(engine: Engine, acme: Tenant) -> None:
+    query = engine.query(acme.id)
+    query.insert_many("projects", projects(1, 2, 3))
+    engine.isolation.move(acme.id, to="database_level")
+    assert stands(engine, acme) == (3, 0)
+    query.insert_many("projects", projects(4))
+    with pytest.raises(QuotaExceeded):
+        query.insert_many("projects", projects(5))
+    query.delete_where("projects", {})
+    assert stands(engine, acme) == (0, 0)
