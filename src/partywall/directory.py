@@ -129,8 +129,9 @@ class Directory:
 
     def tenant(self, tenant_id: str) -> Tenant:
         """The tenant as it is in force; TenantNotFound."""
-        spec, grants = self.spec(tenant_id), self.grants(tenant_id)
         known = TenantId(tenant_id)
+        version = self._catalog.snapshot.version_of(known)  # first: one that is too old is refused, one too new is not
+        spec, grants = self.spec(tenant_id), self.grants(tenant_id)
         imposed = self._imposed.get(known) or LifecycleRecord(known, spec.slug, Status.ACTIVE)
         status = self._status[known]
         out = status in (Status.SUSPENDED, Status.DELETED)
@@ -146,6 +147,7 @@ class Directory:
             isolation=grants.isolation,
             billing=spec.billing,
             domains=spec.domains,
+            version=version,
             created_at=spec.created_at,
             suspended_at=_moment(imposed.suspended_at) or spec.suspended_at if out else None,
             suspension_reason=imposed.reason or spec.suspension_reason if out else None,

@@ -179,11 +179,20 @@ class TenantDeleted(PartywallError):
 
 
 class TenantConflict(PartywallError):
-    """The change collides with what is there: a slug in use, an edit in between, a status that forbids it."""
+    """The change collides with what is there: a slug in use, an edit in between, a status that forbids it.
+
+    When the caller named the version of the file that it saw and another is there, ``version`` is the one that is
+    there, and ``diff`` a unified diff from what was seen to it, or None if what was seen is not known any more.
+    """
 
     code = "tenant-conflict"
     status = 409
     exit_code = 6
+
+    def __init__(self, message: str, *, diff: str | None = None, version: str | None = None) -> None:
+        self.diff = diff
+        self.version = version
+        super().__init__(message)
 
 
 class ReservationEnded(TenantConflict):

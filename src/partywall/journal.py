@@ -14,7 +14,7 @@ from typing import Any
 
 from partywall.audit import AuditLog
 from partywall.clock import Clock
-from partywall.errors import PartywallError
+from partywall.errors import PartywallError, TenantConflict
 from partywall.ledger import Ledger, LifecycleRecord, Operation, OperationState, Transaction
 from partywall.names import TenantId
 
@@ -27,7 +27,9 @@ def new_operation_id() -> str:
 
 
 def error_document(error: Exception) -> dict[str, str]:
-    """What the ledger keeps of an error: its code and text when it is ours, its type otherwise."""
+    """What the ledger keeps of an error: its code, text and diff when it is ours, its type otherwise."""
+    if isinstance(error, TenantConflict) and error.diff is not None:
+        return {"code": error.code, "message": str(error), "diff": error.diff}
     if isinstance(error, PartywallError):
         return {"code": error.code, "message": str(error)}
     return {"code": "error", "message": f"unexpected {type(error).__name__}"}

@@ -242,3 +242,30 @@ def test_a_setting_that_is_nearly_right_is_named(here: Run, acme: str) -> None:
     refused = here("tenants", "set", acme, "defaultModle=small")
     assert (refused.code, refused.out) == (2, "")
     assert refused.err == "error: 'defaultModle' is not known; did you mean 'defaultModel'?\n"
+
+
+def test_a_change_that_names_an_older_version_is_refused_with_the_diff(
+    call: Run, here: Run, acme: str, folder: DataFolder
+) -> None:
+    assert call("tenants", "set", acme, "defaultModel=s").code == 0
+    seen = here("tenants", "show", acme, "--json").document["version"]
+    assert here("tenants", "show", acme).out.endswith(f"version         {seen}\n")
+    file = folder.tenancy / "tenants" / "acme.yaml"
+    file.write_text(file.read_text().replace('name: "Acme"', "name: Apollo"))
+    refused = call("tenants", "set", acme, "defaultModel=m", "--if-version", seen)
+    assert (refused.code, refused.out) == (6, "")
+    first, *diff = refused.err.splitlines()
+    assert first.startswith("error: the tenant's file was changed: it is at version ")
+    assert {"-name: Acme", "+name: Apollo"} <= set(diff)
+
+
+@pytest.mark.parametrize("command", [["set", "acme", "defaultModel=m"], ["change-plan", "acme", "free"]])
+def test_a_change_that_names_the_version_there_is_done(
+    call: Run, here: Run, acme: str, folder: DataFolder, command: list[str]
+) -> None:
+    seen = here("tenants", "show", acme, "--json").document["version"]
+    assert call("tenants", "rename", "acme", "--name", "Apollo", "--if-version", seen).code == 0
+    there = here("tenants", "show", acme, "--json").document["version"]
+    told = call("tenants", *command, "--if-version", seen, "--json").error
+    assert (told["code"], there in told["message"]) == ("tenant-conflict", True)
+    assert call("tenants", *command, "--if-version", there).code == 0

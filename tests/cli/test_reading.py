@@ -116,6 +116,7 @@ def test_show_has_stable_names_in_snake_case(here: Run, acme: str) -> None:
         "deleted_at",
         "purge_at",
         "placement",
+        "version",
     ]
     assert shown["owner"] == {"user_id": "user-1", "email": "ann@acme.test", "name": "Ann"}
     assert shown["quotas"] == {"users": 5, "projects": 10, "tokens": 1_000_000, "storage": 10**10, "agents": 5}

@@ -58,17 +58,21 @@ class AsyncTenants:
             domains=domains,
         )
 
-    async def update_settings(self, tenant_id: str, settings: Mapping[str, Any]) -> Tenant:
+    async def update_settings(
+        self, tenant_id: str, settings: Mapping[str, Any], *, if_version: str | None = None
+    ) -> Tenant:
         """Set the named settings and leave the others; None removes one."""
-        return await self._workers.run(self, self._sync.update_settings, tenant_id, settings)
+        return await self._workers.run(self, self._sync.update_settings, tenant_id, settings, if_version=if_version)
 
-    async def change_plan(self, tenant_id: str, plan: str) -> Tenant:
+    async def change_plan(self, tenant_id: str, plan: str, *, if_version: str | None = None) -> Tenant:
         """Put the tenant on another plan; its limits and features change at once, its data stays where it is."""
-        return await self._workers.run(self, self._sync.change_plan, tenant_id, plan)
+        return await self._workers.run(self, self._sync.change_plan, tenant_id, plan, if_version=if_version)
 
-    async def rename(self, tenant_id: str, *, name: str | None = None, slug: str | None = None) -> Tenant:
+    async def rename(
+        self, tenant_id: str, *, name: str | None = None, slug: str | None = None, if_version: str | None = None
+    ) -> Tenant:
         """Give the tenant another name, slug or both; its id, and all that is stored under it, stays."""
-        return await self._workers.run(self, self._sync.rename, tenant_id, name=name, slug=slug)
+        return await self._workers.run(self, self._sync.rename, tenant_id, name=name, slug=slug, if_version=if_version)
 
     async def suspend(self, tenant_id: str, *, reason: str) -> Suspension:
         """Take the tenant out of service: refused at once, agents stopped, transactions rolled back."""

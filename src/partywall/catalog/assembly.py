@@ -17,6 +17,7 @@ from partywall.catalog.document import Path
 from partywall.catalog.reader import PLANS
 from partywall.catalog.snapshot import CatalogChange, Entry, Plans, Shards, Snapshot
 from partywall.catalog.sources import Candidate
+from partywall.catalog.versions import mark_of
 from partywall.errors import Problem
 from partywall.model import Plan, PlansFile, TenantSpec
 from partywall.names import PlanName, TenantId, meant
@@ -50,12 +51,9 @@ class Decision:
     """Those of the blocked that want an id, slug or domain of another."""
 
 
-def _mark(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(), digest_size=32).digest(), "big")
-
-
 def _mark_of_plans(plans: PlansFile) -> int:
-    return _mark(json.dumps(plans.model_dump(mode="json"), sort_keys=True))
+    text = json.dumps(plans.model_dump(mode="json"), sort_keys=True)
+    return int.from_bytes(blake2b(text.encode(), digest_size=32).digest(), "big")
 
 
 def taken_by(kind: str, name: str, place: str) -> str:
@@ -254,21 +252,19 @@ class Assembly:
 
     def _replace(self, decision: Decision) -> tuple[list[Entry], list[Entry]]:
         before: list[Entry] = []
-        after: list[Entry] = []
-        arriving: dict[str, TenantCandidate] = {}
+        arriving: dict[str, Entry] = {}
         for key, candidate in decision.tenants.items():
             found = self._in_force.get(key)
             if candidate is not None and found is not None and found.spec == candidate.model:
                 continue
             if found is not None:
-                before.append(Entry(found.spec, _name(key)))
+                before.append(Entry(found.spec, _name(key), found.mark))
                 self._leave(key, found)
             if candidate is not None:
-                after.append(Entry(candidate.model, _name(key)))
-                arriving[key] = candidate
-        for key, candidate in arriving.items():
-            self._join(key, candidate)
-        return before, after
+                arriving[key] = Entry(candidate.model, _name(key), mark_of(candidate.model))
+        for key, entry in arriving.items():
+            self._join(key, entry.spec, entry.mark)
+        return before, list(arriving.values())
 
     def _leave(self, key: str, found: _InForce) -> None:
         del self._in_force[key]
@@ -277,9 +273,7 @@ class Assembly:
         for kind, name, _ in _claims(found.spec):
             self._holders.pop((kind, name), None)
 
-    def _join(self, key: str, candidate: TenantCandidate) -> None:
-        spec = candidate.model
-        mark = _mark(spec.model_dump_json())
+    def _join(self, key: str, spec: TenantSpec, mark: int) -> None:
         self._in_force[key] = _InForce(spec, mark)
         self._uses[spec.type] += 1
         self._sum = (self._sum + mark) % _MODULUS

@@ -21,6 +21,7 @@ from partywall.catalog.reader import Folder, Read, Signature
 from partywall.catalog.reload import Reload
 from partywall.catalog.snapshot import CatalogChange, Snapshot
 from partywall.catalog.trail import Edited
+from partywall.catalog.versions import Versions
 from partywall.catalog.watcher import Target, Watcher
 from partywall.catalog.writer import recover
 from partywall.clock import Clock, SystemClock
@@ -64,6 +65,7 @@ class Catalog:
             self._cache.close()
             raise
         self._changes = Changes(self._reload, self._publish)
+        self._versions = Versions()
         self._reporter = Reporter(self._cache)
         self.config: Final[EngineConfig] = self._reload.config
         """engine.yaml, as it was read at open."""
@@ -73,6 +75,7 @@ class Catalog:
         """What is in force now. Take it once for a request, and stay with it."""
         self.opening: Final = self._reload.opening
         """What the files changed since the catalog was last open; empty on the first start."""
+        self._remember(self.opening)
         self.problems: tuple[Problem, ...] = ()
         """What is wrong in the files now; what is in force is not affected."""
         self.notices: tuple[Problem, ...] = ()
@@ -167,15 +170,24 @@ class Catalog:
         """
         self._apply(lambda: self._changes.create_tenant(spec), audited=audited)
 
-    def edit_tenant(self, tenant_id: TenantId, changes: Mapping[str, object], *, audited: bool = False) -> None:
+    def edit_tenant(
+        self,
+        tenant_id: TenantId,
+        changes: Mapping[str, object],
+        *,
+        if_version: str | None = None,
+        audited: bool = False,
+    ) -> None:
         """Change lines of the tenant's file: dotted path, such as ``settings.defaultModel``, to value; None removes.
 
         A key that has dots itself is quoted: ``rate_limits."api.calls".maxRequests``. Comments and everything else
-        stay as they are, edits that are saved meanwhile are kept, and the change is in force when this returns.
+        stay as they are, edits that are saved meanwhile are kept, and the change is in force when this returns. With
+        ``if_version`` the file must still say what it said at that version, or else the TenantConflict has a diff.
         Raises TenantNotFound, TenantConflict, InvalidArgument, or ConfigError for a read-only source or a file that
         is wrong already.
         """
-        self._apply(lambda: self._changes.edit_tenant(tenant_id, changes), audited=audited)
+        expect = None if if_version is None else partial(self._versions.require, if_version)
+        self._apply(lambda: self._changes.edit_tenant(tenant_id, changes, expect), audited=audited)
 
     def remove_tenant(self, tenant_id: TenantId, *, audited: bool = False) -> None:
         """Remove the tenant's file; the tenant is out of force when this returns. Its data is not touched."""
@@ -184,6 +196,7 @@ class Catalog:
     def retire(self, tenant_ids: Collection[TenantId]) -> None:
         """Keep the ids of purged tenants out of force for good: a file that declares one is a problem."""
         before = self.snapshot
+        self._versions.forget(tenant_ids)
         self._apply(lambda: self._reload.retire(tenant_ids), audited=True)
         if self.snapshot is not before:
             self.refresh()  # the files are looked at again, and are now problems
@@ -243,7 +256,12 @@ class Catalog:
     def _publish(self, changes: list[CatalogChange]) -> None:
         if changes:
             self.snapshot = changes[-1].snapshot
+            self._remember(changes)
             self._undelivered.extend(changes)
+
+    def _remember(self, changes: Sequence[CatalogChange]) -> None:
+        for change in changes:
+            self._versions.remember(change.previous.tenant(known) for known in change.tenants)
 
     def _report(self, *, complete: bool = False) -> None:
         before, self.problems = self.problems, self._reload.problems

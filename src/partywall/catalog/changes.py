@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 from partywall.catalog.document import Document, load
 from partywall.catalog.document import Mapping as Node
@@ -14,6 +14,7 @@ from partywall.catalog.reload import Reload
 from partywall.catalog.render import rendered
 from partywall.catalog.scalars import Plain
 from partywall.catalog.snapshot import CatalogChange
+from partywall.catalog.sources import load_document
 from partywall.catalog.writer import create, remove, replace
 from partywall.errors import ConfigError, InvalidArgument, Problem, TenantConflict, TenantNotFound
 from partywall.model import TenantSpec
@@ -21,6 +22,8 @@ from partywall.names import PlanName, new_tenant_id
 
 __all__ = ["Changes", "identify", "identity_line"]
 
+Expect: TypeAlias = "Callable[[TenantSpec], None] | None"
+"""Looks at what a file says just before it is edited."""
 _MODELINE: Final = "# yaml-language-server: $schema=../schema/tenant.json\n"
 _TRIES: Final = 50
 _PAUSE_SECONDS: Final = 0.02
@@ -77,11 +80,11 @@ class Changes:
         """What tells editors the schema, where there is one to tell of."""
         return _MODELINE if self._folder.path("schema/tenant.json").exists() else ""
 
-    def edit_tenant(self, tenant_id: str, changes: Mapping[str, object]) -> list[CatalogChange]:
-        """Change a tenant's file."""
+    def edit_tenant(self, tenant_id: str, changes: Mapping[str, object], expect: Expect = None) -> list[CatalogChange]:
+        """Change a tenant's file; ``expect`` is shown what it says as it is edited, and may refuse by raising."""
         if "id" in changes:
             raise InvalidArgument("the id of a tenant never changes")
-        return self._edit(self._key_of(tenant_id), changes, {"id": tenant_id})
+        return self._edit(self._key_of(tenant_id), changes, {"id": tenant_id}, expect)
 
     def edit_plan(self, plan: PlanName, changes: Mapping[str, object]) -> list[CatalogChange]:
         """Change one plan in plans.yaml."""
@@ -102,7 +105,9 @@ class Changes:
             raise TenantNotFound("no such tenant")
         return f"tenants/{name}"
 
-    def _edit(self, key: str, changes: Mapping[str, object], always: dict[str, Plain]) -> list[CatalogChange]:
+    def _edit(
+        self, key: str, changes: Mapping[str, object], always: dict[str, Plain], expect: Expect = None
+    ) -> list[CatalogChange]:
         """Edit the file as it stands now; when somebody saves it in between, begin again with what they saved."""
         for _ in range(_TRIES):
             try:
@@ -113,12 +118,18 @@ class Changes:
             self._publish_saved(self._reload.overtake(key, read))
             if not isinstance(document.root, Node) or not isinstance(data := document.data, dict):
                 raise ConfigError("the file cannot be edited", [document.problem((), "expected a mapping")])
+            self._show(expect, key, read)
             raw = encoded(rewrite(document, {**changed(data, changes), **always}), read.raw)
             self._check(key, raw, read.raw)
             if raw == read.raw or replace(self._folder.path(key), read.digest, raw):
                 self._reload.intents.note(key, data, changes)
                 return self._publish(key, raw)
         raise TenantConflict("the file kept changing while it was edited; try again")
+
+    def _show(self, expect: Expect, key: str, read: Read) -> None:
+        candidate = load_document(self._folder, key, read, TenantSpec).candidate if expect else None
+        if expect is not None and candidate is not None:  # what is no tenant's file any more is refused as that
+            expect(candidate.model)
 
     def _current(self, key: str) -> tuple[Read, Document]:
         """The file as it stands now. Unstable while somebody is writing it."""

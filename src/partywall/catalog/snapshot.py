@@ -8,6 +8,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Final, Generic, Literal, TypeVar
 
+from partywall.catalog.versions import version_of
 from partywall.model import Grants, Plan, TenantSpec, grants_of
 from partywall.names import PlanName, TenantId
 
@@ -58,10 +59,11 @@ class Shards(Generic[V]):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A tenant in force, and the name of the file that declares it."""
+    """A tenant in force, the name of the file that declares it, and the mark of what that says."""
 
     spec: TenantSpec
     file: str
+    mark: int
 
 
 class Plans:
@@ -152,6 +154,11 @@ class Snapshot:
         """The name of the tenant's file in ``tenants/``."""
         entry = self._tenants.get(tenant_id)
         return None if entry is None else entry.file
+
+    def version_of(self, tenant_id: str) -> str | None:
+        """The version of what the tenant's file says: the same for files that say the same."""
+        entry = self._tenants.get(tenant_id)
+        return None if entry is None else version_of(entry.mark)
 
     def succeeded_by(  # called from one place
         self, generation: int, digest: str, plans: Plans, before: Iterable[Entry], after: Iterable[Entry]

@@ -65,6 +65,7 @@ def tenant_document(tenant: Tenant, grants: Grants, placement: Placement | None)
         "deleted_at": moment(tenant.deleted_at),
         "purge_at": moment(tenant.purge_at),
         "placement": placement_document(placement) if placement else None,
+        "version": tenant.version,
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from partywall.cli.output import harmless, write_json
-from partywall.errors import ConfigError, PartywallError, Problem
+from partywall.errors import ConfigError, PartywallError, Problem, TenantConflict
 
 __all__ = ["INTERRUPTED", "Failed", "Failure", "failure_from", "failure_of", "report"]
 
@@ -26,6 +26,8 @@ class Failure:
     message: str
     exit_code: int
     problems: Sequence[Problem] = ()
+    diff: str | None = None
+    """What changed since the caller looked, as a unified diff."""
 
 
 class Failed(Exception):  # carries a failure; it is not one of the library's errors
@@ -44,6 +46,8 @@ def failure_of(error: Exception) -> Failure | None:
             failure = error.failure
         case ConfigError():
             failure = Failure(error.code, str(error).partition("\n")[0], error.exit_code, error.problems)
+        case TenantConflict():
+            failure = Failure(error.code, str(error), error.exit_code, diff=error.diff)
         case PartywallError():
             failure = Failure(error.code, str(error), error.exit_code)
         case click.Abort():
@@ -60,7 +64,8 @@ def failure_from(document: Mapping[str, Any]) -> Failure:
     """The failure that another process recorded in the ledger."""
     code = str(document.get("code", PartywallError.code))
     exit_codes = {each.code: each.exit_code for each in _errors(PartywallError)}
-    return Failure(code, str(document.get("message", "")), exit_codes.get(code, PartywallError.exit_code))
+    exit_code = exit_codes.get(code, PartywallError.exit_code)
+    return Failure(code, str(document.get("message", "")), exit_code, diff=document.get("diff"))
 
 
 def report(failure: Failure, *, as_json: bool) -> None:
@@ -69,10 +74,12 @@ def report(failure: Failure, *, as_json: bool) -> None:
         document: dict[str, Any] = {"code": failure.code, "message": failure.message}
         if failure.problems:
             document["problems"] = [asdict(problem) for problem in failure.problems]
+        if failure.diff is not None:
+            document["diff"] = failure.diff
         write_json({"error": document}, sys.stderr)
         return
     first, *more = failure.message.split("\n")
-    lines = [f"error: {first}", *more, *map(str, failure.problems)]
+    lines = [f"error: {first}", *more, *map(str, failure.problems), *(failure.diff or "").splitlines()]
     sys.stderr.write("".join(f"{harmless(line)}\n" for line in lines))
 
 

@@ -21,6 +21,13 @@ from partywall.names import parse_plan
 __all__ = ["tenants"]
 
 
+_if_version = click.option(
+    "--if-version",
+    metavar="VERSION",
+    help="Only if the tenant's file still says what it said at this version, as `tenants show` tells it.",
+)
+
+
 @partywall.group()
 def tenants() -> None:
     """Create, change, suspend, delete and list tenants. REF is a tenant's id or slug."""
@@ -150,38 +157,42 @@ def purge_due(call: Call) -> None:
 @click.argument("ref")
 @click.option("--name")
 @click.option("--slug")
-def rename(call: Call, ref: str, name: str | None, slug: str | None) -> None:
+@_if_version
+def rename(call: Call, ref: str, name: str | None, slug: str | None, if_version: str | None) -> None:
     """Give a tenant another name or slug.
 
     Its id, and all that is stored under it, stays.
     """
     if name is None and slug is None:
         raise click.UsageError("give --name, --slug or both")
-    _change(call, "tenants.rename", ref, {"name": name, "slug": slug}, "renamed")
+    _change(call, "tenants.rename", ref, {"name": name, "slug": slug, "if_version": if_version}, "renamed")
 
 
 @command(tenants, "change-plan")
 @click.argument("ref")
 @click.argument("plan")
-def change_plan(call: Call, ref: str, plan: str) -> None:
+@_if_version
+def change_plan(call: Call, ref: str, plan: str, if_version: str | None) -> None:
     """Put a tenant on another PLAN.
 
     Its limits change at once, its data stays where it is.
     """
-    _change(call, "tenants.change_plan", ref, {"plan": plan}, "changed the plan of")
+    _change(call, "tenants.change_plan", ref, {"plan": plan, "if_version": if_version}, "changed the plan of")
 
 
 @command(tenants, "set")
 @click.argument("ref")
 @click.argument("settings", metavar="KEY=VALUE...", nargs=-1, required=True)
-def set_settings(call: Call, ref: str, settings: tuple[str, ...]) -> None:
+@_if_version
+def set_settings(call: Call, ref: str, settings: tuple[str, ...], if_version: str | None) -> None:
     """Set some of a tenant's settings.
 
     As in: tenants set acme defaultModel=small allowedModels=small,large
 
     An empty value removes the setting. Lists are separated by commas.
     """
-    _change(call, "tenants.update_settings", ref, {"settings": _settings(settings)}, "changed the settings of")
+    arguments = {"settings": _settings(settings), "if_version": if_version}
+    _change(call, "tenants.update_settings", ref, arguments, "changed the settings of")
 
 
 def _change(call: Call, name: str, ref: str, arguments: Mapping[str, Any], done: str) -> None:
@@ -256,3 +267,4 @@ def _shown(document: Mapping[str, Any]) -> Iterable[tuple[str, object]]:
     if document["domains"]:
         yield "domains", ", ".join(document["domains"])
     yield "created at", document["created_at"]
+    yield "version", document["version"]

@@ -116,6 +116,8 @@ class SqliteTransaction(Accounts):
         self._batch.counters.clear()
         for table in _FORGOTTEN:
             self._write(f"DELETE FROM {table} WHERE tenant_id = ?", tenant_id)  # noqa: S608  # constants
+        # Why an operation failed may be told in the tenant's own words.
+        self._write("DELETE FROM operation WHERE tenant_id = ? AND state = ?", tenant_id, str(OperationState.FAILED))
 
     def operation(self, operation_id: str) -> Operation | None:
         """One operation."""

@@ -183,6 +183,8 @@ class Tenant:
     """The strategy that holds the tenant's data, or that will when it is provisioned."""
     billing: Billing | None = None
     domains: tuple[str, ...] = ()
+    version: str | None = None
+    """Of what its file says: edits that name another, older one are refused as conflicts."""
     created_at: datetime | None = None
     suspended_at: datetime | None = None
     suspension_reason: str | None = None

@@ -120,8 +120,15 @@ class Commands:
 
     def _close(self, operation: Operation, *, result: Any = None, error: Mapping[str, Any] | None = None) -> None:
         state = OperationState.DONE if error is None else OperationState.FAILED
+        about = operation.arguments.get("tenant_id") if error is not None and "diff" in error else None
         closed = replace(
-            operation, state=state, finished_at=self._clock.now(), arguments={}, result=result, error=error
+            operation,
+            tenant_id=about,  # a diff holds the tenant's words: it is forgotten with the tenant
+            state=state,
+            finished_at=self._clock.now(),
+            arguments={},
+            result=result,
+            error=error,
         )
         self._ledger.write(lambda tx: tx.put_operation(closed))
 

@@ -122,8 +122,13 @@ class Tenants:
         with self._changing:
             return self._creation.create(spec)
 
-    def update_settings(self, tenant_id: str, settings: Mapping[str, Any]) -> Tenant:
-        """Set the named settings and leave the others; None removes one."""
+    def update_settings(self, tenant_id: str, settings: Mapping[str, Any], *, if_version: str | None = None) -> Tenant:
+        """Set the named settings and leave the others; None removes one.
+
+        With ``if_version``, the ``version`` of the tenant that the caller saw, TenantConflict when its file says
+        something else by now: nothing is changed, and the error's ``diff`` shows what was.
+        """
+        self._require(tenant_id, if_version)
         before = self._directory.spec(self._directory.find(tenant_id)).settings
         after = _valid(Settings, {**before.model_dump(), **_by_field(Settings, settings)})
         old, new = _document(before), _document(after)
@@ -132,19 +137,29 @@ class Tenants:
             for path in sorted(old.keys() | new.keys())
             if old.get(path) != new.get(path)
         }
-        return self._edit(tenant_id, edits, "tenant.settings_changed")
+        return self._edit(tenant_id, edits, "tenant.settings_changed", if_version)
 
-    def change_plan(self, tenant_id: str, plan: str) -> Tenant:
-        """Put the tenant on another plan; its limits and features change at once, its data stays where it is."""
+    def change_plan(self, tenant_id: str, plan: str, *, if_version: str | None = None) -> Tenant:
+        """Put the tenant on another plan; its limits and features change at once, its data stays where it is.
+
+        ``if_version`` as in ``update_settings``.
+        """
+        self._require(tenant_id, if_version)
         name = parse_plan(plan)
         if name not in self._catalog.snapshot.plans:
             raise InvalidArgument(
                 f"plan '{name}' is not in plans.yaml; it has {', '.join(self._catalog.snapshot.plans)}"
             )
-        return self._edit(tenant_id, {"type": name}, "tenant.plan_changed")
+        return self._edit(tenant_id, {"type": name}, "tenant.plan_changed", if_version)
 
-    def rename(self, tenant_id: str, *, name: str | None = None, slug: str | None = None) -> Tenant:
-        """Give the tenant another name, slug or both; its id, and all that is stored under it, stays."""
+    def rename(
+        self, tenant_id: str, *, name: str | None = None, slug: str | None = None, if_version: str | None = None
+    ) -> Tenant:
+        """Give the tenant another name, slug or both; its id, and all that is stored under it, stays.
+
+        ``if_version`` as in ``update_settings``.
+        """
+        self._require(tenant_id, if_version)
         edits: dict[str, Any] = {}
         if name is not None:
             edits["name"] = name
@@ -153,7 +168,7 @@ class Tenants:
             holder = self._catalog.snapshot.by_slug(edits["slug"])
             if holder is not None and holder.id != self._directory.find(tenant_id):
                 raise TenantConflict(f"slug '{slug}' is in use")
-        return self._edit(tenant_id, edits, "tenant.renamed")
+        return self._edit(tenant_id, edits, "tenant.renamed", if_version)
 
     def suspend(self, tenant_id: str, *, reason: str) -> Suspension:
         """Take the tenant out of service: refused at once, agents stopped, transactions rolled back.
@@ -320,7 +335,12 @@ class Tenants:
             _log.warning("the file of %s could not be written after %s: %s", imposed.tenant_id, action, error)
         return Suspension(self._directory.tenant(imposed.tenant_id), stopped, not_stopped)
 
-    def _edit(self, tenant_id: str, edits: Mapping[str, Any], action: str) -> Tenant:
+    def _require(self, tenant_id: str, if_version: str | None) -> None:
+        """Look at the file itself, before anything is worked out from what is in force of it."""
+        if if_version is not None:
+            self._catalog.edit_tenant(self._directory.find(tenant_id), {}, if_version=if_version, audited=True)
+
+    def _edit(self, tenant_id: str, edits: Mapping[str, Any], action: str, if_version: str | None) -> Tenant:
         with self._changing:
             known, _ = self._changeable(tenant_id)
             before = _document(self._directory.spec(known))
@@ -329,7 +349,7 @@ class Tenants:
                     _EDIT, known, {"edits": dict(edits), "action": action, "before": before}
                 )
                 with self._journal.undoing(lambda error: self._journal.fail(operation, error)):
-                    self._catalog.edit_tenant(known, edits, audited=True)
+                    self._catalog.edit_tenant(known, edits, if_version=if_version, audited=True)
                 self._finish_edit(operation)
             return self._directory.tenant(known)
 
