@@ -7,11 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar
-
-from pydantic import BaseModel, ValidationError
-from pydantic.alias_generators import to_camel
-from pydantic_core import ErrorDetails
+from typing import Any, Final
 
 from partywall.audit import changes
 from partywall.catalog import Catalog
@@ -22,7 +18,8 @@ from partywall.isolation import Isolation
 from partywall.journal import Journal
 from partywall.ledger import LifecycleRecord, Operation
 from partywall.model import Owner, Settings, Status, Strategy, Tenant, TenantSpec
-from partywall.names import TenantId, meant, new_tenant_id, parse_plan, parse_slug
+from partywall.names import TenantId, new_tenant_id, parse_plan, parse_slug
+from partywall.tenants.arguments import by_field, document_of, moment_text, reason_of, status_of, valid
 from partywall.tenants.creation import Creation
 from partywall.tenants.purging import Purging
 
@@ -31,8 +28,6 @@ __all__ = ["Suspension", "Tenants"]
 _log: Final = logging.getLogger("partywall.tenants")
 _EDIT: Final = "tenant.edit"
 _DAY: Final = 86_400.0
-
-M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +71,7 @@ class Tenants:
 
     def list(self, *, status: Status | str | None = None, plan: str | None = None) -> Sequence[Tenant]:
         """The tenants, by slug, all or those of a status or a plan."""
-        wanted = None if status is None else _status(status)
+        wanted = None if status is None else status_of(status)
         ids = [known for known in self._directory.ids() if wanted in (None, self._directory.status(known))]
         tenants = [self._directory.tenant(known) for known in ids]
         return sorted((each for each in tenants if plan in (None, each.plan)), key=lambda tenant: tenant.slug)
@@ -116,7 +111,7 @@ class Tenants:
             "rate_limits": rate_limits or {},
             "domains": tuple(domains),
         }
-        spec = _valid(TenantSpec, {name: value for name, value in given.items() if value not in ({}, ())})
+        spec = valid(TenantSpec, {name: value for name, value in given.items() if value not in ({}, ())})
         if spec.status not in (Status.ACTIVE, Status.PENDING):
             raise InvalidArgument("status: a tenant is created active or pending")
         with self._changing:
@@ -130,8 +125,8 @@ class Tenants:
         """
         self._require(tenant_id, if_version)
         before = self._directory.spec(self._directory.find(tenant_id)).settings
-        after = _valid(Settings, {**before.model_dump(), **_by_field(Settings, settings)})
-        old, new = _document(before), _document(after)
+        after = valid(Settings, {**before.model_dump(), **by_field(Settings, settings)})
+        old, new = document_of(before), document_of(after)
         edits = {
             f"settings.{path}": new.get(path)
             for path in sorted(old.keys() | new.keys())
@@ -175,7 +170,7 @@ class Tenants:
 
         In force before this returns, whether or not its file can be written.
         """
-        reason = _reason(reason)
+        reason = reason_of(reason)
         with self._changing:
             _, record = self._changeable(tenant_id)
             if record.status is Status.SUSPENDED:
@@ -186,7 +181,7 @@ class Tenants:
                 imposed,
                 "tenant.suspended",
                 {"reason": reason},
-                {"status": Status.SUSPENDED.value, "suspendedAt": _text(now), "suspensionReason": reason},
+                {"status": Status.SUSPENDED.value, "suspendedAt": moment_text(now), "suspensionReason": reason},
             )
 
     def resume(self, tenant_id: str) -> Tenant:
@@ -219,10 +214,10 @@ class Tenants:
             now = self._journal.clock.now()
             purge_at = now + self._directory.grants(known).retention_days * _DAY
             imposed = replace(self._with_files_word(record), status=Status.DELETED, deleted_at=now, purge_at=purge_at)
-            edits = {"deletedAt": _text(now)}
+            edits = {"deletedAt": moment_text(now)}
             if self._directory.spec(known).status is not Status.PENDING:  # what is pending is so again when restored
                 edits["status"] = Status.DELETED.value
-            return self._out_of_service(imposed, "tenant.deleted", {"purgeAt": _text(purge_at)}, edits)
+            return self._out_of_service(imposed, "tenant.deleted", {"purgeAt": moment_text(purge_at)}, edits)
 
     def restore(self, tenant_id: str) -> Tenant:
         """Undo a deletion before the purge; the tenant is as it was, suspended if it was suspended."""
@@ -343,7 +338,7 @@ class Tenants:
     def _edit(self, tenant_id: str, edits: Mapping[str, Any], action: str, if_version: str | None) -> Tenant:
         with self._changing:
             known, _ = self._changeable(tenant_id)
-            before = _document(self._directory.spec(known))
+            before = document_of(self._directory.spec(known))
             if edits:
                 operation = self._journal.begin(
                     _EDIT, known, {"edits": dict(edits), "action": action, "before": before}
@@ -354,7 +349,7 @@ class Tenants:
             return self._directory.tenant(known)
 
     def _finish_edit(self, operation: Operation) -> None:
-        after = _document(self._directory.spec(TenantId(str(operation.tenant_id))))
+        after = document_of(self._directory.spec(TenantId(str(operation.tenant_id))))
         own = operation.arguments["edits"]  # what an operator saved meanwhile is recorded as the file's
         found = changes(operation.arguments["before"], after)
         details = {"changes": {path: pair for path, pair in found.items() if path in own}}
@@ -366,50 +361,3 @@ class Tenants:
             self._finish_edit(operation)
         except (ConfigError, TenantConflict, TenantNotFound) as error:
             self._journal.fail(operation, error)
-
-
-def _valid(model: type[M], given: Mapping[str, Any]) -> M:
-    try:
-        return model.model_validate({name: _frozen(value) for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        raise InvalidArgument("; ".join(_problem(model, each) for each in error.errors())) from None
-
-
-def _frozen(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _frozen(each) for name, each in value.items()}
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
-
-
-def _problem(model: type[BaseModel], error: ErrorDetails) -> str:
-    path = ".".join(map(str, error["loc"]))
-    if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
-        return f"'{path}' is not known{meant(path, map(to_camel, model.model_fields))}"
-    return f"{path}: {error['msg'].removeprefix('Value error, ')}"
-
-
-def _document(model: BaseModel) -> dict[str, Any]:
-    return model.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
-
-
-def _by_field(model: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
-    if not isinstance(given, Mapping):
-        raise InvalidArgument("settings: a mapping of names to values")
-    fields = {to_camel(name): name for name in model.model_fields}
-    return {fields.get(name, name): value for name, value in given.items()}
-
-
-def _status(status: str) -> Status:
-    if status not in tuple(Status):
-        raise InvalidArgument(f"status: one of {', '.join(Status)}")
-    return Status(status)
-
-
-def _reason(reason: object) -> str:
-    if not isinstance(reason, str) or not 0 < len(reason.strip()) <= 200:
-        raise InvalidArgument("reason: a text of 1 to 200 characters")
-    return reason.strip()
-
-
-def _text(seconds: float) -> str:
-    return utc(seconds).isoformat(timespec="seconds").replace("+00:00", "Z")
