@@ -195,3 +195,14 @@ def test_a_revision_without_the_files_and_a_folder_without_them_are_refused(
     assert (refused.code, "has no files below system/tenancy" in refused.err) == (2, True)
     (tmp_path / "empty").mkdir()
     assert here("diff", "empty").code == 78
+
+
+def test_every_part_of_a_rate_limit_counts(here: Run, opened: DataFolder) -> None:
+    edit(opened, "plans.yaml", "{ maxRequests: 500, windowMs: 60000 }", "{ maxRequests: 500, windowMs: 1234567 }")
+    before, after = "500 in 60 s per tenant, sliding window", "500 in 1234.57 s per tenant, sliding window"
+    assert here("diff").out == f"plan starter: rate_limits.api_requests: {before} -> {after} (1 tenant)\n"
+    partywall.open(opened.root, watch=False).close()
+    assert here("diff").code == 0
+    edit(opened, "plans.yaml", "windowMs: 1234567", "windowMs: 1234568")
+    (change,) = here("diff", "--json").document["plans"][0]["changes"]
+    assert (change["before"]["window_ms"], change["after"]["window_ms"]) == (1234567, 1234568)

@@ -18,6 +18,8 @@ __all__ = ["Change", "Comparison", "Group", "PlanDifference", "changes_between",
 Kind = Literal["added", "removed", "changed"]
 StatusOf = Callable[[TenantSpec], Status]
 _LISTED: Final = 3
+_WHOLE: Final = "rate_limits."
+"""What stands below is one value."""
 _MOVED: Final = ("isolation", "region")
 
 
@@ -143,7 +145,7 @@ def changes_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> list
 def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in document.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and prefix != _WHOLE:
             flat |= _flat(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
@@ -225,9 +227,7 @@ def _granted(grants: Grants) -> dict[str, Any]:
         "quotas": asdict(grants.quotas),
         "soft_quotas": sorted(grants.soft),
         "features": sorted(grants.features),
-        "rate_limits": {
-            action: rate_text(limit.model_dump(mode="json")) for action, limit in sorted(grants.rate_limits.items())
-        },
+        "rate_limits": {action: limit.model_dump(mode="json") for action, limit in sorted(grants.rate_limits.items())},
         "retention_days": grants.retention_days,
         "reservations": grants.reservations.model_dump(mode="json"),
     }
@@ -264,4 +264,6 @@ def _shown(path: str, value: Any) -> str:
         return limit_text(metric, value)
     if value is None:
         return "none"
+    if f"{room}." == _WHOLE:
+        return rate_text(value)
     return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
