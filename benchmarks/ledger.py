@@ -4,7 +4,7 @@
 write-ahead log and ``synchronous=FULL``, on the same disk, and acknowledges an increment only after its commit. Ours
 also writes a line of the log that totals are rebuilt from, checks the tenant's status and tells of thresholds; a
 reservation and its commit are two such writes. With 16 threads plain SQLite has a connection for each thread. All
-take turns within a round; the figure is the median over the rounds.
+take turns within a round; the figures are medians over the rounds, and so are the ratios within each of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
-from benchmarks import _measure
+from benchmarks import _report
 from partywall.clock import SystemClock
 from partywall.ledger import SqliteLedger
 from partywall.model import Grants, QuotaLimits, Status, Strategy
@@ -80,7 +80,10 @@ def reserve(folder: Path) -> Iterator[Callable[[], Call]]:
     ledger.close()
 
 
-CONTESTANTS = {"plain sqlite3": plain, "usage.increment": increment, "quotas.reserve + commit": reserve}
+FLOOR = "plain sqlite3"
+AIMS = {16: 10.0}
+"""Times the floor, by the number of threads."""
+CONTESTANTS = {FLOOR: plain, "usage.increment": increment, "quotas.reserve + commit": reserve}
 
 
 def rate(connect: Callable[[], Call], threads: int, seconds: float) -> float:
@@ -107,31 +110,38 @@ def rate(connect: Callable[[], Call], threads: int, seconds: float) -> float:
     return sum(done) / (time.perf_counter() - begun)
 
 
-def measure(seconds: float, rounds: int) -> dict[str, dict[int, float]]:
-    """The median rate of every contestant, by the number of threads."""
-    rates: dict[str, dict[int, list[float]]] = {name: {count: [] for count in THREADS} for name in CONTESTANTS}
+def measure(seconds: float, rounds: int) -> dict[int, dict[str, list[float]]]:
+    """The rates of every contestant in each round, by the number of threads."""
+    rates: dict[int, dict[str, list[float]]] = {count: {name: [] for name in CONTESTANTS} for count in THREADS}
     for _ in range(rounds):
         for count in THREADS:
             for name, opened in CONTESTANTS.items():
                 with tempfile.TemporaryDirectory() as folder, opened(Path(folder)) as connect:
-                    rates[name][count].append(rate(connect, count, seconds))
-    return {name: {count: statistics.median(found) for count, found in by.items()} for name, by in rates.items()}
+                    rates[count][name].append(rate(connect, count, seconds))
+    return rates
 
 
 def main(seconds: float = 1.5, rounds: int = 5) -> None:
-    """Measure, print, keep."""
+    """Measure, and add to the table."""
     print("\nLedger: durable increments a second, and their ratio to plain sqlite3 with a commit for each")
-    _measure.print_machine()
-    figures = measure(seconds, rounds)
-    floor = figures["plain sqlite3"]
-    headers = [text for count in THREADS for text in (f"{count} thread{'s'[: count > 1]}", "ratio")]
-    rows = [
-        [name, *(text for count in THREADS for text in (f"{by[count]:,.0f}/s", f"{by[count] / floor[count]:.2f}"))]
-        for name, by in figures.items()
-    ]
-    _measure.print_table(["contestant", *headers], rows)
-    versions = {"sqlite": sqlite3.sqlite_version}
-    print(f"kept in {_measure.keep('ledger', {'rounds': rounds, 'versions': versions, 'figures': figures})}")
+    rates = measure(seconds, rounds)
+    for ours, what, aims in (
+        ("usage.increment", "durable increments", AIMS),
+        ("quotas.reserve + commit", "reservations made and settled", {}),
+    ):
+        for count, by in rates.items():
+            paired = [mine / plain for mine, plain in zip(by[ours], by[FLOOR], strict=True)]
+            _report.record(
+                "ledger",
+                f"{what}, {count} thread{'s'[: count > 1]}",
+                "/s",
+                {name: statistics.median(by[name]) for name in (ours, FLOOR)},
+                ours=ours,
+                floor=FLOOR,
+                aim=aims.get(count),
+                more_is_better=True,
+                ratios={ours: statistics.median(paired)},
+            )
 
 
 if __name__ == "__main__":
@@ -140,3 +150,4 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     main(arguments.seconds, arguments.rounds)
+    _report.show("ledger", {"sqlite": sqlite3.sqlite_version})
