@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Protocol
+from functools import lru_cache
+from typing import Final, Protocol
 
 __all__ = ["Clock", "ManualClock", "SystemClock", "month_of", "utc"]
+
+_DAY: Final = 86_400
 
 
 class Clock(Protocol):
@@ -65,4 +68,10 @@ def utc(seconds: float) -> datetime:
 
 def month_of(seconds: float) -> str:
     """The calendar month in UTC that the moment lies in, as ``2026-11``: the billing period."""
-    return f"{utc(seconds):%Y-%m}"
+    return _month_of_day(int(seconds // _DAY))
+
+
+@lru_cache(maxsize=64)
+def _month_of_day(days: int) -> str:
+    # Asked with every line of usage; days in UTC since the epoch are all as long.
+    return f"{utc(days * _DAY):%Y-%m}"

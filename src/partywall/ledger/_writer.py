@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 from partywall.errors import LedgerError, PartywallError
 from partywall.ledger._connection import failure, identity
+from partywall.ledger._gathering import Gathering
 from partywall.ledger._statements import Batch
 from partywall.ledger._transaction import SqliteTransaction
 from partywall.ledger.contract import AuditRecord, Transaction
@@ -84,6 +86,7 @@ class Writer:
         self._closed = False
         self._draining = False
         self._commits = 0
+        self._gathering = Gathering()
         self._thread = threading.Thread(target=self._serve, name="partywall-ledger", daemon=True)
         self._thread.start()
 
@@ -133,15 +136,19 @@ class Writer:
 
     def _next(self) -> list[_Job[Any]]:
         batch: list[_Job[Any]] = []
+        timeout, until = None, 0.0
         while not self._draining and len(batch) < _BATCH:
             try:
-                job = self._queue.get(block=not batch)
+                job = self._queue.get(timeout=timeout)
             except Empty:
                 break
             if job is None:
                 self._draining = True
             else:
                 batch.append(job)
+            until = until or time.monotonic() + self._gathering.patience
+            timeout = max(0.0, until - time.monotonic()) if len(batch) < self._gathering.expected else 0.0
+        self._gathering.gathered(len(batch))
         return batch
 
     def _commit(self, jobs: Sequence[_Job[Any]], *, apart: bool = False) -> None:
@@ -172,7 +179,9 @@ class Writer:
             raise LedgerError("the ledger's file was replaced while it was open; nothing was written")
         self._connection.execute("BEGIN IMMEDIATE")
         records = self._each_apart(jobs) if apart else self._all_together(jobs)
+        begun = time.monotonic()
         self._connection.execute("COMMIT")
+        self._gathering.committed(len(jobs), self._queue.qsize(), time.monotonic() - begun)
         self._commits += 1
         return records
 

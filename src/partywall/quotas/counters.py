@@ -102,6 +102,8 @@ def add(tx: Transaction, entry: UsageEntry) -> tuple[int, int]:
 
 def hold(tx: Transaction, tenant_id: TenantId, month: str, amounts: Mapping[str, int]) -> None:
     """Reserve the amounts beside the totals; negative ones are let go."""
-    reserved = standing(tx, tenant_id, month).reserved
+    periods = {period_of(metric, month) for metric in amounts}
+    reserved = {(each.period, each.metric): each.reserved for each in tx.usage_counters(tenant_id, *periods)}
     for metric, amount in amounts.items():
-        tx.set_reserved(tenant_id, period_of(metric, month), metric, reserved[metric] + amount)
+        period = period_of(metric, month)
+        tx.set_reserved(tenant_id, period, metric, reserved.get((period, metric), 0) + amount)
