@@ -25,6 +25,8 @@ def embed(folder: str) -> None:
         assert_type(query.page("projects", limit=10), Page)
         assert_type(query.aggregate("projects", {"n": count(), "b": sum_("budget")}), list[dict[str, Any]])
         assert_type(engine.limiter.check(acme.id, "api_requests"), Decision)
+        assert_type(engine.limiter.check_all(acme.id, {"api_requests": 1, "tokens_out": 500}), Decision)
+        assert_type(engine.limiter.bind(acme.id, "api_requests", user_id="u1").allow(), bool)
         assert_type(engine.features.has(acme.id, "sso"), bool)
         with engine.tenant_context(acme.id, permissions={"projects:read"}) as context, query.transaction() as same:
             assert_type(context, TenantContext)

@@ -203,3 +203,30 @@ def test_a_check_from_within_a_check_does_not_stop_the_thread(limited_to, rate, 
     checked.start()
     checked.join(WAIT)
     assert not checked.is_alive()
+
+
+@pytest.mark.parametrize("costs", [{REQUESTS: 1}, {REQUESTS: 2}, {REQUESTS: 1, "exports": 1}])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_call_by_a_signal_handler_amid_another_is_counted_and_costs_no_permit(
+    limited_to, rate, monkeypatch, algorithm, costs
+) -> None:
+    limiter, _, directory = limited_to(rate(50, 60, algorithm))
+    directory.set_plan("free", api_requests=rate(50, 60, algorithm), exports=rate(50, 60, algorithm))
+    tables = type(limiter._accounts._tables)
+    holding = tables.holding
+
+    def interrupted(self: Any, *arguments: Any) -> Any:
+        monkeypatch.setattr(tables, "holding", holding)
+        assert limiter.check(ACME, REQUESTS)
+        return holding(self, *arguments)
+
+    taken = 0
+    for _ in range(5):
+        monkeypatch.setattr(tables, "holding", interrupted)
+        for _ in range(3):
+            assert limiter.check_all(ACME, costs) if len(costs) > 1 else limiter.check(ACME, REQUESTS, costs[REQUESTS])
+        taken += 3 * costs[REQUESTS] + (tables.holding is holding)
+        assert limiter.status(ACME, REQUESTS).remaining == 50 - taken
+        limiter._cells[REQUESTS][ACME].drain()
+    monkeypatch.setattr(tables, "holding", interrupted)
+    assert limiter.refund(ACME, REQUESTS).remaining == 50 - taken

@@ -155,10 +155,12 @@ def test_reset_after_read_in_a_later_window_is_late_but_never_early(limited_to, 
     assert decision.reset_after >= limiter.status(ACME, REQUESTS).reset_after == pytest.approx(30)
 
 
-def test_l9_a_stepped_wall_clock_changes_nothing(limited_to, rate) -> None:
-    limiter, clock, _ = limited_to(rate(10))
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_l9_a_stepped_wall_clock_changes_nothing(limited_to, rate, algorithm) -> None:
+    limit = rate(10, 60, algorithm)
+    limiter, clock, _ = limited_to(limit)
     for step in (3600, -7200, 1e9):
-        assert sum(limiter.check(ACME, REQUESTS).allowed for _ in range(20)) == 10
+        assert sum(limiter.check(ACME, REQUESTS).allowed for _ in range(20)) == limit.at_once
         before = limiter.check(ACME, REQUESTS).retry_after
         clock.step_wall(step)
         refused = limiter.check(ACME, REQUESTS)
@@ -188,6 +190,13 @@ def test_l10_a_burst_across_the_edge_earns_no_more_than_the_part_of_the_window_t
     assert sum(at < 62 for at in admitted) <= 104
 
 
+def test_l10_a_burst_under_gcra_earns_no_more_than_came_back_since(limited_to, rate) -> None:
+    admitted = burst_across_an_edge(limited_to, rate, "gcra/10")
+    assert sum(at < 60 for at in admitted) == 10
+    for tenths in range(1, 600):
+        assert sum(at < 60 + tenths / 10 for at in admitted) <= 10 + 100 * (tenths / 10 + 0.1) / 60
+
+
 def test_l10_a_fixed_window_admits_twice_the_limit_across_the_edge_as_documented(limited_to, rate) -> None:
     admitted = burst_across_an_edge(limited_to, rate, "fixed_window")
     assert sum(at < 60.5 for at in admitted) == 200
@@ -206,12 +215,14 @@ def test_a_limit_of_nothing_refuses_everything_for_a_window(limited_to, rate, al
     assert limiter.status(ACME, REQUESTS).retry_after == pytest.approx(60)
 
 
-def test_l13_refusals_of_one_tenant_starve_nobody_and_cost_it_nothing(limited_to, rate) -> None:
-    limiter, clock, _ = limited_to(rate(10))
-    assert sum(limiter.check(ACME, REQUESTS).allowed for _ in range(10)) == 10
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_l13_refusals_of_one_tenant_starve_nobody_and_cost_it_nothing(limited_to, rate, algorithm) -> None:
+    limit = rate(10, 60, algorithm)
+    limiter, clock, _ = limited_to(limit)
+    assert sum(limiter.check(ACME, REQUESTS).allowed for _ in range(20)) == limit.at_once
     wait = limiter.status(ACME, REQUESTS).retry_after
     assert not any(limiter.check(ACME, REQUESTS) for _ in range(5_000))
-    assert sum(limiter.check(BETA, REQUESTS).allowed for _ in range(20)) == 10
+    assert sum(limiter.check(BETA, REQUESTS).allowed for _ in range(20)) == limit.at_once
     assert limiter.status(ACME, REQUESTS).retry_after == wait
     clock.advance(wait)
     assert limiter.check(ACME, REQUESTS)

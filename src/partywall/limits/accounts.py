@@ -37,20 +37,26 @@ class Accounts:
 
     def again(self, name: ShelfName, key: str, cost: int) -> Decision | None:
         """Count a call where the rule is known to stand; None where the directory must be asked."""
-        cells = self._shelves.cells(name)
-        cell = cells.get(key)
-        if cell is None or cell.end == CLOSED or cost > cell.rule.limit:
+        shelf = self._shelves.by_name.get(name)
+        cell = shelf.cells.get(key) if shelf is not None else None
+        if shelf is None or cell is None or cell.end == CLOSED or cost > cell.rule.limit:
             return None
         rule, now = cell.rule, self._timeline.now()
         spent, left = rule.settled(cell.drain(), now)
         decision: Decision
-        if cost <= left:
-            number, previous, used = spent
-            spent, left = (number, previous, used + cost), left - cost
-            decision = Decision(rule, left)
+        if cost == 1 and left and self._lock_free:
+            new = granting(rule, spent, left, self._tables, next_now=True)
+            decision = next(new)
+        elif cost <= left:
+            decision = Decision(rule, left - cost)
+            new = self._cell(rule, _taken(spent, cost), now, left - cost)
         else:
             decision = Measured(rule, spent, now, cost)
-        cells[key] = self._cell(rule, spent, now, left, again=not cell.grants)
+            new = self._cell(rule, spent, now, left, again=not cell.grants)
+        if shelf.cells.get(key) is not cell:
+            # A signal handler or finalizer made a call meanwhile, on this very thread.
+            return self.again(name, key, cost)
+        shelf.cells[key] = new
         if now - self._looked > _PAUSE:
             self._sweep(now)
         return decision
@@ -62,12 +68,14 @@ class Accounts:
         """
         now = self._timeline.now()
         self._make_room(claims, now)
-        spent = [self._spent(place, now, drain=True) for place, _ in claims]
+        cells = self._drained(claims)
+        spent = [_account(place, cell, now) for (place, _), cell in zip(claims, cells, strict=True)]
         decision = self._decide(claims, spent, now)
-        for (place, cost), used in zip(claims, spent, strict=True):
-            taken = _taken(used, cost) if decision.allowed else used
-            self._put(place, taken, now)
-        return decision
+        new = [
+            self._cell_at(place, _taken(used, cost) if decision.allowed else used, now)
+            for (place, cost), used in zip(claims, spent, strict=True)
+        ]
+        return decision if self._publish(claims, cells, new) else self.count(claims)
 
     def foresee(self, claims: Sequence[Claim]) -> Decision:
         """The decision of ``count``, with nothing taken."""
@@ -87,10 +95,14 @@ class Accounts:
     def give_back(self, claims: Sequence[Claim]) -> None:
         """Return permits, at each place no more than were used."""
         now = self._timeline.now()
-        for place, cost in claims:
-            if self._shelves.get(place.shelf, place.key) is not None:
-                used = place.rule.given_back(self._spent(place, now, drain=True), cost)
-                self._put(place, place.rule.rolled(used, now), now)
+        claims = [claim for claim in claims if self._shelves.get(claim.place.shelf, claim.place.key) is not None]
+        cells = self._drained(claims)
+        new = []
+        for (place, cost), cell in zip(claims, cells, strict=True):
+            used = place.rule.given_back(_account(place, cell, now), cost)
+            new.append(self._cell_at(place, place.rule.rolled(used, now), now))
+        if not self._publish(claims, cells, new):
+            self.give_back(claims)
 
     def _decide(self, claims: Sequence[Claim], spent: Sequence[Spent], now: int) -> Decision:
         left = [place.rule.left(used, now) - cost for (place, cost), used in zip(claims, spent, strict=True)]
@@ -99,25 +111,37 @@ class Accounts:
             return _strictest(claims, spent, now)
         return Decision(claims[left.index(least)].place.rule, least)
 
-    def _spent(self, place: Place, now: int, *, drain: bool = False) -> Spent:
+    def _spent(self, place: Place, now: int) -> Spent:
         cell = self._shelves.get(place.shelf, place.key)
-        if cell is None:
-            return place.rule.nothing(now)
-        return place.rule.carried(cell.drain() if drain else cell.spent(), cell.rule, now)
+        return place.rule.carried(cell.spent(), cell.rule, now) if cell is not None else place.rule.nothing(now)
 
-    def _put(self, place: Place, spent: Spent, now: int) -> None:
+    def _drained(self, claims: Sequence[Claim]) -> list[Cell | None]:
+        cells = [self._shelves.get(place.shelf, place.key) for place, _ in claims]
+        for cell in cells:
+            if cell is not None:
+                cell.drain()
+        return cells
+
+    def _publish(self, claims: Sequence[Claim], cells: Sequence[Cell | None], new: Sequence[Cell]) -> bool:
+        """Put the new cells in place of those that were drained, unless a handler on this thread did so meanwhile."""
+        if any(
+            self._shelves.get(place.shelf, place.key) is not cell
+            for (place, _), cell in zip(claims, cells, strict=True)
+        ):
+            return False
+        for (place, _), cell in zip(claims, new, strict=True):
+            self._shelves.put(place.shelf, place.key, cell, unnamed=place.unnamed)
+        return True
+
+    def _cell_at(self, place: Place, spent: Spent, now: int) -> Cell:
         rule = place.rule
-        if place.alone:
-            cell = self._cell(rule, spent, now, rule.left(spent, now), again=False)
-        else:
-            cell = closed(rule, spent, CLOSED)
-        self._shelves.put(place.shelf, place.key, cell, unnamed=place.unnamed)
+        return self._cell(rule, spent, now, rule.left(spent, now)) if place.alone else closed(rule, spent, CLOSED)
 
-    def _cell(self, rule: Rule, spent: Spent, now: int, left: int, *, again: bool) -> Cell:
+    def _cell(self, rule: Rule, spent: Spent, now: int, left: int, *, again: bool = False) -> Cell:
         if not self._lock_free or not rule.limit:
             return closed(rule, spent, LOCKED)
         if left:
-            return granting(rule, spent, left, self._tables)
+            return granting(rule, spent, left, self._tables, next_now=False)
         return refusing(Measured(rule, spent, now, cost=1), rule, spent, again=again)
 
     def _make_room(self, claims: Sequence[Claim], now: int) -> None:
@@ -128,6 +152,11 @@ class Accounts:
     def _sweep(self, now: int) -> None:
         self._looked = now
         self._shelves.sweep(now)
+
+
+def _account(place: Place, cell: Cell | None, now: int) -> Spent:
+    """That of a cell that was drained, or of a key that was not seen before."""
+    return place.rule.carried(cell.all_spent(), cell.rule, now) if cell is not None else place.rule.nothing(now)
 
 
 def _taken(spent: Spent, cost: int) -> Spent:

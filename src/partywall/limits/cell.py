@@ -25,6 +25,7 @@ CLOSED: Final = -inf
 LOCKED: Final = -float_info.max
 """The end of a cell whose account is true but who holds no answers: each call counts under the lock."""
 _KEPT: Final = 1 << 18
+_FEW: Final = 16
 _REFUSALS: Final = 32
 _FLOOD: Final = 1024
 
@@ -45,7 +46,7 @@ class Cell(_Reversed):
     """The answers that a key may still be given until ``end``, the last of its table first.
 
     Derived from ``reversed`` rather than holding an iterator: one object less to fetch from memory per check.
-    Once it is published only ``end`` changes, to CLOSED.
+    Once it is published ``end`` changes only to CLOSED, and ``counted`` only when it is drained.
     """
 
     __slots__ = ("counted", "end", "grants", "number", "previous", "rule")
@@ -65,9 +66,11 @@ class Cell(_Reversed):
         return (self.number, self.previous, self.counted - (length_hint(self) if self.grants else 0))
 
     def drain(self) -> Spent:
-        """What the key has used, once nobody can take a permit from this cell any more."""
+        """What the key has used, once nobody can take a permit from this cell any more; the same when asked again."""
         unused = len(list(self))
-        return (self.number, self.previous, self.counted - (unused if self.grants else 0))
+        if self.grants:
+            self.counted -= unused
+        return (self.number, self.previous, self.counted)
 
     def all_spent(self) -> Spent:
         """What the key has used if every permit in this cell is taken."""
@@ -100,12 +103,14 @@ class Tables:
             self._held -= len(self._chunks.popitem(last=False)[1])
 
 
-def granting(rule: Rule, spent: Spent, left: int, tables: Tables) -> Cell:
-    """A cell with the permits that are left, or as many of them as stand in one table."""
-    if not left:
-        return closed(rule, spent, LOCKED)
+def granting(rule: Rule, spent: Spent, left: int, tables: Tables, *, next_now: bool) -> Cell:
+    """A cell with the permits that are left, at least one, or as many of them as are worth making ready.
+
+    That is few, unless the next is taken right now: whoever takes one by one goes on to do so.
+    """
     number, previous, used = spent
-    table, index = tables.holding(rule, left - 1, rule.ahead(used))
+    size, end = rule.outlook(number, used + next_now)
+    table, index = tables.holding(rule, left - 1, size if next_now else _FEW)
     cell = Cell(table)
     cell.__setstate__(index)
     cell.rule = rule
@@ -113,7 +118,7 @@ def granting(rule: Rule, spent: Spent, left: int, tables: Tables) -> Cell:
     cell.number = number
     cell.previous = previous
     cell.counted = used + index + 1
-    cell.end = rule.end(spent)
+    cell.end = end
     return cell
 
 

@@ -72,14 +72,10 @@ class GcraRule(Rule):
         """The permits that are left now; grows as others come back."""
         return self.limit - self._out(spent, now)
 
-    def ahead(self, used: int) -> int:
-        """Few while few are out: unless calls come faster than permits come back, most would be in vain."""
-        return 16 if used < 64 else 128 if used < 1024 else 1024
-
-    def end(self, spent: Spent) -> float:
-        """A reading just before everything is back, when it begins to matter at which moment a permit is taken."""
-        number, _, used = spent
-        return self.timeline.reading_before(number + used * self.window // self.rate)
+    def outlook(self, number: int, used: int) -> tuple[int, float]:
+        """Few while few are out, for everything may soon be back; until just before that."""
+        size = 16 if used < 64 else 128 if used < 1024 else 1024
+        return size, self.timeline.reading_before(number + used * self.window // self.rate)
 
     def retry_at(self, spent: Spent, now: int, cost: int) -> int:
         """When ``cost`` permits are there if none is taken meanwhile."""

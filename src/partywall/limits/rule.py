@@ -57,19 +57,18 @@ class Rule(ABC):
 
     @abstractmethod
     def left(self, spent: Spent, now: int) -> int:
-        """The permits that are left now; grows until ``end``, unless some are taken."""
-
-    @abstractmethod
-    def ahead(self, used: int) -> int:
-        """How many permits are made ready at most; those that are not taken by the end cost time to count."""
+        """The permits that are left now; grows as time passes, unless some are taken."""
 
     @abstractmethod
     def settled(self, spent: Spent, now: int) -> tuple[Spent, int]:
         """The same account as of now, and the permits that are left."""
 
     @abstractmethod
-    def end(self, spent: Spent) -> float:
-        """A reading of the clock until which permits found left may be handed out as if it were done at once."""
+    def outlook(self, number: int, used: int) -> tuple[int, float]:
+        """How many permits of such an account are worth making ready, and until which reading they may be handed out.
+
+        Until then it makes no difference at which moment one is taken. Those that are not taken cost time to count.
+        """
 
     @abstractmethod
     def retry_at(self, spent: Spent, now: int, cost: int) -> int:

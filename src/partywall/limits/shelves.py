@@ -68,29 +68,25 @@ class Shelves:
         """Cells by action and tenant: read without the lock."""
         self.by_user: dict[str, dict[str, dict[str, Cell]]] = {}
         """Cells by tenant, action and user: read without the lock."""
-        self._shelves: dict[ShelfName, Shelf] = {}
+        self.by_name: dict[ShelfName, Shelf] = {}
+        """Every shelf; a key that is there may be given another cell in place of its own, once that was drained."""
         self._unnamed: dict[str, set[str]] = {}
         self._order: deque[ShelfName] = deque()
         self._lap = 0
 
     def __len__(self) -> int:
-        return sum(len(shelf.cells) for shelf in self._shelves.values())
-
-    def cells(self, name: ShelfName) -> dict[str, Cell]:
-        """The cells of a shelf; a key that is there may be given another cell in place of its own, once drained."""
-        shelf = self._shelves.get(name)
-        return shelf.cells if shelf is not None else {}
+        return sum(len(shelf.cells) for shelf in self.by_name.values())
 
     def get(self, name: ShelfName, key: str) -> Cell | None:
         """The key's cell."""
-        shelf = self._shelves.get(name)
+        shelf = self.by_name.get(name)
         return shelf.cells.get(key) if shelf else None
 
     def put(self, name: ShelfName, key: str, cell: Cell, *, unnamed: bool = False) -> None:
         """Publish a key's cell; ``unnamed`` says that the plan does not name the action."""
-        shelf = self._shelves.get(name)
+        shelf = self.by_name.get(name)
         if shelf is None:
-            shelf = self._shelves[name] = Shelf()
+            shelf = self.by_name[name] = Shelf()
             self._order.append(name)
             self._publish(name, shelf)
         shelf.put(key, cell)
@@ -100,7 +96,7 @@ class Shelves:
 
     def has_room(self, name: ShelfName, key: str, most: int) -> bool:
         """Whether the shelf holds the key, or fewer than ``most``."""
-        shelf = self._shelves.get(name)
+        shelf = self.by_name.get(name)
         return shelf is None or key in shelf.cells or len(shelf.cells) < most
 
     def has_room_for_unnamed(self, tenant: str, action: str) -> bool:
@@ -119,7 +115,7 @@ class Shelves:
 
     def close_all(self) -> None:
         """Let nobody pass by any cell without a look at the directory."""
-        for shelf in self._shelves.values():
+        for shelf in self.by_name.values():
             _close(shelf.cells)
 
     def sweep(self, now: int, live: int = _LIVE, dead: int = _DEAD) -> None:
@@ -137,25 +133,25 @@ class Shelves:
 
     def sweep_all(self, now: int) -> None:
         """Drop every idle key."""
-        twice = 2 * (len(self) + len(self._shelves)) + 1
+        twice = 2 * (len(self) + len(self.by_name)) + 1
         self.sweep(now, twice, twice)
 
     def _look(self, name: ShelfName, now: int) -> bool:
-        key = self._shelves[name].look(now)
-        if key is not None and isinstance(name, str) and (name, key) not in self._shelves:
+        key = self.by_name[name].look(now)
+        if key is not None and isinstance(name, str) and (name, key) not in self.by_name:
             self._forget_unnamed(name, key)
         return key is not None
 
     def _next_shelf(self) -> None:
         name = self._order[0]
-        shelf = self._shelves[name]
+        shelf = self.by_name[name]
         if not shelf.cells:
             self._withdraw(self._order.popleft())
         else:
             if shelf.compact():
                 self._publish(name, shelf)
             self._order.rotate(-1)
-        self._lap = len(self._shelves[self._order[0]].ring) if self._order else 0
+        self._lap = len(self.by_name[self._order[0]].ring) if self._order else 0
 
     def _publish(self, name: ShelfName, shelf: Shelf) -> None:
         if isinstance(name, str):
@@ -165,7 +161,7 @@ class Shelves:
             self.by_user[tenant] = {**self.by_user.get(tenant, {}), action: shelf.cells}
 
     def _withdraw(self, name: ShelfName) -> None:
-        del self._shelves[name]
+        del self.by_name[name]
         if isinstance(name, str):
             del self.by_action[name]
             return

@@ -28,7 +28,7 @@ class Timeline:
 
     def now(self) -> int:
         """Nanoseconds since the start."""
-        return self._elapsed(self.monotonic())
+        return floor((self.monotonic() - self._start) * _NANOSECONDS)
 
     def reading(self, at: int) -> float:
         """The first reading of the clock, in seconds, at which ``at`` nanoseconds have passed since the start."""

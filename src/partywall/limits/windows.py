@@ -26,23 +26,18 @@ class WindowRule(Rule):
         self.sliding = rate.algorithm is Algorithm.SLIDING_WINDOW
         self._edge = (-1, 0.0)
 
-    def ahead(self, used: int) -> int:  # noqa: ARG002  # GCRA goes by it
-        """Many: they are counted again but once a window."""
-        return 1024
-
     def settled(self, spent: Spent, now: int) -> tuple[Spent, int]:
         """The same account in the window of now, and the permits that are left."""
         spent = self.rolled(spent, now)
         return spent, self.left(spent, now)
 
-    def end(self, spent: Spent) -> float:
-        """The reading of the clock at which the next window begins; one object for all keys."""
-        number, _, _ = spent
+    def outlook(self, number: int, used: int) -> tuple[int, float]:  # noqa: ARG002  # the same however many are used
+        """Many, until the next window begins; that reading is one object for all keys."""
         known, reading = self._edge
         if known != number:
             reading = self.timeline.reading((number + 1) * self.window)
             self._edge = (number, reading)
-        return reading
+        return 1024, reading
 
     def nothing(self, now: int) -> Spent:
         """The account of a key that was not seen before."""
