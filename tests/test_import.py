@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = ("duckdb", "pydantic", "yaml", "watchdog", "sqlite3", "asyncio", "pluggy", "click", "rich")
+HEAVY = ("duckdb", "pydantic", "yaml", "watchdog", "sqlite3", "asyncio", "pluggy", "click", "rich", "pyarrow")
 
 
 def loaded_after(statement: str) -> set[str]:

@@ -143,7 +143,8 @@ TWINS = (
         ScopedQuery,
         "_rows",
         "",
-        "select get page count aggregate sql insert insert_many update update_where delete delete_where upsert",
+        "select get page count aggregate arrow sql"
+        " insert insert_many insert_arrow update update_where delete delete_where upsert",
         TRANSACTION,
     ),
     Twin(

@@ -66,6 +66,8 @@ class Capability(StrEnum):
     """``insert`` and ``update`` refuse a taken key with ConstraintViolation, and then write nothing."""
     INTERRUPTS = "interrupts"
     """``Session.interrupt`` makes a running statement fail soon, from any thread."""
+    ARROW = "arrow"
+    """``Session.arrow`` reads rows as an Arrow table; needs FILTERS."""
     SQL = "sql"
     """``Session.sql`` runs a statement of the tenant's own; needs INTERRUPTS, for its time limit."""
 
@@ -200,6 +202,10 @@ class Session(ABC):
     def aggregate(self, statement: Aggregate) -> Sequence[Row]:  # noqa: ARG002  # named for those who implement it
         """One row for each group, with its group columns and measures; called only with AGGREGATES."""
         raise BackendError("this backend does not aggregate")
+
+    def arrow(self, statement: Scan) -> Any:  # noqa: ARG002  # as above
+        """The rows of ``scan`` as a ``pyarrow.Table`` of every declared column; called only with ARROW."""
+        raise BackendError("this backend does not make Arrow tables")
 
     def sql(self, statement: Sql) -> Sequence[Row]:  # noqa: ARG002  # named for those who implement it
         """The rows of a statement that only reads the tenant's declared tables; called only with SQL.

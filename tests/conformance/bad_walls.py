@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from partywall.backend import (
     Write,
 )
 from partywall.errors import ConstraintViolation
+from partywall.isolation.arrow import table_of
 from partywall.model import Table
 from partywall.names import Region, TenantId
 from partywall.operators import matching
@@ -169,3 +171,24 @@ class DropsTheFilterWhenTheTenantIsEmpty(HonestBackend):
 class TrustsThePlacement(HonestBackend):
     def session(self, placement: Placement) -> Session:
         return self.session_type(self, placement.location)
+
+
+@caught_by("test_h10_a_statement_shows_the_tenants_own_rows_and_no_others")
+class RunsStatementsOverEveryonesRows(HonestSession):
+    def shown(self, table: Table) -> list[Row]:
+        rows = self.store.rows(table)
+        return [{**row, "id": key[1] if self.owns(key) else f"{key}"} for key, row in rows.items()]
+
+
+@caught_by("test_h4_no_statement_changes_anything_or_shows_what_is_not_the_tenants")
+class LetsStatementsWrite(HonestSession):
+    def allowed(self, action: int, first: str | None, second: str | None, *_: object) -> int:
+        if action == sqlite3.SQLITE_DELETE and first in self.store.setup.tables:
+            self.store.tables[first].clear()
+        return sqlite3.SQLITE_OK
+
+
+@caught_by("test_b4_an_arrow_table_holds_the_tenants_own_rows_and_all_of_them")
+class ForgetsTheTenantInArrow(HonestSession):
+    def arrow(self, statement: Scan) -> Any:
+        return table_of(statement.table, list(self.store.rows(statement.table).values()))

@@ -55,7 +55,7 @@ def test_a_subclass_needs_neither_options_nor_an_import_mode(tmp_path: Path, mod
     (tmp_path / "test_mine.py").write_text(SUBCLASS)
     done = kit(f"--import-mode={mode}", "-k", "stamp or interrupt", "-W", "error", cwd=tmp_path, path=str(HERE))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "honest:HONEST claims aggregates, filters, keys" in done.stdout
+    assert "honest:HONEST claims aggregates, arrow, filters, keys, sql" in done.stdout
 
 
 def test_a_failing_backend_is_shown_with_what_was_compared(tmp_path: Path) -> None:

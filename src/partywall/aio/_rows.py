@@ -8,6 +8,7 @@ from typing import Any
 
 from partywall.aggregates import Measure
 from partywall.backend import Placement, Row
+from partywall.isolation.arrow import ArrowData, ArrowTable
 from partywall.isolation.isolation import Isolation
 from partywall.isolation.moving import Batch, Move
 from partywall.isolation.pending import PendingMove
@@ -70,6 +71,17 @@ class AsyncScopedQuery:
         """Measures by result name, such as ``{"open": count(), "spent": sum_("budget")}``, one row for each group."""
         return await self._workers.run(self, self._sync.aggregate, table, measures, where=where, group_by=group_by)
 
+    async def arrow(
+        self,
+        table: str,
+        where: Mapping[str, Any] | None = None,
+        *,
+        order_by: str | Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> ArrowTable:
+        """The rows that ``select`` would return, as a ``pyarrow.Table``; JSON documents are texts."""
+        return await self._workers.run(self, self._sync.arrow, table, where, order_by=order_by, limit=limit)
+
     async def sql(self, text: str, params: Parameters | None = None, *, limit: int | None = None) -> list[Row]:
         """The rows of one SELECT over the tenant's own tables, in the words of the store below, and read-only."""
         return await self._workers.run(self, self._sync.sql, text, params, limit=limit)
@@ -81,6 +93,10 @@ class AsyncScopedQuery:
     async def insert_many(self, table: str, rows: Iterable[Mapping[str, Any]]) -> list[Row]:
         """Add all the rows or none; returns them whole."""
         return await self._workers.run(self, self._sync.insert_many, table, rows)
+
+    async def insert_arrow(self, table: str, data: ArrowData) -> int:
+        """Add all rows of a ``pyarrow`` Table, RecordBatch or RecordBatchReader, or none; returns how many."""
+        return await self._workers.run(self, self._sync.insert_arrow, table, data)
 
     async def update(self, table: str, row_id: str, changes: Mapping[str, Any]) -> int:
         """Set columns of the tenant's row with this id; returns 1, or 0 when there is no such row."""

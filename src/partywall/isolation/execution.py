@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from partywall.backend import Aggregate, Capability, Count, Delete, Insert, Order, Row, Scan, Session, Update
 from partywall.errors import ConstraintViolation, QueryError
+from partywall.isolation.arrow import ArrowTable, conformed, table_of
 from partywall.isolation.counting import RowChanges
 from partywall.isolation.scope import Scope
 from partywall.isolation.statements import Guard, keys_of
@@ -27,6 +28,7 @@ class Execution:
         self._filters = Capability.FILTERS in scope.capabilities
         self._aggregates = Capability.AGGREGATES in scope.capabilities
         self._keys = Capability.KEYS in scope.capabilities
+        self._arrow = scope.capabilities >= {Capability.ARROW, Capability.FILTERS}
         self.rows: RowChanges | None = None
         """Told of rows that count against quotas; set before anything is written."""
 
@@ -48,6 +50,12 @@ class Execution:
         if scan.after is not None:
             rows = [row for row in rows if _comes_after(row, scan.order_by, scan.after)]
         return rows if scan.limit is None else rows[: scan.limit]
+
+    def arrow(self, session: Session, scan: Scan) -> ArrowTable:
+        """The matching rows, in order, as an Arrow table."""
+        if self._arrow:
+            return conformed(scan.table, session.arrow(scan))
+        return table_of(scan.table, self.select(session, scan))
 
     def count(self, session: Session, count: Count) -> int:
         """The number of matching rows."""

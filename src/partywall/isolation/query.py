@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from partywall.aggregates import Measure
-from partywall.backend import Count, Row, Session
+from partywall.backend import Count, Row, Scan, Session
 from partywall.errors import QueryError
+from partywall.isolation.arrow import ArrowData, ArrowTable, pyarrow, rows_of
 from partywall.isolation.cursors import Cursors
 from partywall.isolation.execution import Execution
 from partywall.isolation.rawsql import Parameters, RawSql
@@ -82,14 +83,28 @@ class ScopedQuery:
         ``order_by`` takes column names, with a leading ``-`` to descend; rows that tie come by id. More rows than
         engine.yaml's ``max_rows`` are a QueryError: ask for a limit, or for pages.
         """
-        checked = self._guard.table(table)
-        scan = self._guard.scan(self._tenant_id, checked, where, order_by, limit)
-        if limit is None:
-            scan = replace(scan, limit=self._guard.max_rows + 1)
+        scan = self._bounded(table, where, order_by, limit)
         rows = self._read(lambda session, execution: execution.select(session, scan))
-        if len(rows) > self._guard.max_rows:
-            raise QueryError(f"more than {self._guard.max_rows:,} rows match; ask for a limit, or use page()")
-        return _decoded(checked, rows)
+        self._require_few(len(rows))
+        return _decoded(scan.table, rows)
+
+    def arrow(
+        self,
+        table: str,
+        where: Mapping[str, Any] | None = None,
+        *,
+        order_by: str | Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> ArrowTable:
+        """The rows that ``select`` would return, as a ``pyarrow.Table``; JSON documents are texts.
+
+        ConfigError where pyarrow is not installed: it comes with ``partywall[arrow]``.
+        """
+        pyarrow()
+        scan = self._bounded(table, where, order_by, limit)
+        found = self._read(lambda session, execution: execution.arrow(session, scan))
+        self._require_few(found.num_rows)
+        return found
 
     def page(
         self,
@@ -167,6 +182,25 @@ class ScopedQuery:
             )
         return _decoded(checked, complete)
 
+    def insert_arrow(self, table: str, data: ArrowData) -> int:
+        """Add all rows of a ``pyarrow`` Table, RecordBatch or RecordBatchReader, or none; returns how many.
+
+        Each value is checked as ``insert`` checks it. In a JSON column texts are documents, and structs and lists
+        become documents. A row may refer to rows before it.
+        """
+        checked = self._guard.table(table)
+        pyarrow()
+
+        def work(session: Session, execution: Execution) -> int:
+            written = 0
+            for rows in rows_of(checked, data):
+                complete = self._guard.new_rows(self._tenant_id, checked, rows)
+                execution.insert(session, checked, complete)
+                written += len(complete)
+            return written
+
+        return self._write(work, several=_always)
+
     def update(self, table: str, row_id: str, changes: Mapping[str, Any]) -> int:
         """Set columns of the tenant's row with this id; returns 1, or 0 when there is no such row."""
         checked = self._guard.table(table)
@@ -237,6 +271,16 @@ class ScopedQuery:
                 yield self
             finally:
                 _open.set(before)
+
+    def _bounded(
+        self, table: str, where: Mapping[str, Any] | None, order_by: str | Sequence[str] | None, limit: int | None
+    ) -> Scan:
+        scan = self._guard.scan(self._tenant_id, self._guard.table(table), where, order_by, limit)
+        return scan if limit is not None else replace(scan, limit=self._guard.max_rows + 1)
+
+    def _require_few(self, rows: int) -> None:
+        if rows > self._guard.max_rows:
+            raise QueryError(f"more than {self._guard.max_rows:,} rows match; ask for a limit, or use page()")
 
     def _conditions(self, table: Table, where: Mapping[str, Any]) -> tuple[Condition, ...]:
         if where is None:

@@ -15,7 +15,7 @@ from partywall.errors import BackendError
 from partywall.sql import quote
 from partywall_duckdb.options import Options
 
-__all__ = ["Cursor", "Hub", "run"]
+__all__ = ["Cursor", "Hub", "as_arrow", "run"]
 
 Cursor = duckdb.DuckDBPyConnection
 
@@ -88,6 +88,11 @@ class Hub:
 def run(cursor: Cursor, statement: str | duckdb.Statement, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """Execute one statement and fetch all of it: no result is ever left open."""
     return cursor.execute(statement, list(parameters)).fetchall()
+
+
+def as_arrow(cursor: Cursor, statement: duckdb.Statement, parameters: Sequence[Any] = ()) -> Any:
+    """Execute one statement that reads, and fetch all of it as an Arrow table."""
+    return cursor.sql(statement, params=list(parameters)).to_arrow_table()
 
 
 def _hardened(options: Options) -> dict[str, str | bool | int | float | list[str]]:

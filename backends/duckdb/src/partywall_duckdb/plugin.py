@@ -16,6 +16,7 @@ _CAPABILITIES: Final = frozenset(
         Capability.DURABLE,
         Capability.FILTERS,
         Capability.AGGREGATES,
+        Capability.ARROW,
         Capability.KEYS,
         Capability.INTERRUPTS,
     }

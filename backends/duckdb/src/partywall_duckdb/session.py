@@ -15,7 +15,7 @@ from partywall.names import TenantId
 from partywall.sql import Rendered
 from partywall_duckdb.failures import failure, require_distinct_ids
 from partywall_duckdb.gate import PATIENCE
-from partywall_duckdb.hub import run
+from partywall_duckdb.hub import as_arrow, run
 from partywall_duckdb.rawsql import answer
 from partywall_duckdb.store import Store
 
@@ -87,6 +87,11 @@ class TenantSession(Session):
         rendered = self._noted(lambda: self._statements.scan(statement, self._tenant))
         return self._statements.rows(statement.table, self._run(rendered, statement.table, writing=False))
 
+    def arrow(self, statement: Scan) -> Any:
+        """The matching rows as an Arrow table; moments have no time zone, and are in UTC."""
+        rendered = self._noted(lambda: self._statements.scan(statement, self._tenant))
+        return self._run(rendered, statement.table, writing=False, fetch=as_arrow)
+
     def count(self, statement: Count) -> int:
         """The number of matching rows."""
         rendered = self._noted(lambda: self._statements.count(statement, self._tenant))
@@ -147,12 +152,12 @@ class TenantSession(Session):
             self._failed = True
             raise
 
-    def _run(self, rendered: Rendered, table: Table, *, writing: bool) -> list[tuple[Any, ...]]:
+    def _run(self, rendered: Rendered, table: Table, *, writing: bool, fetch: Callable[..., Any] = run) -> Any:
         if self._writing is not None:
-            return self._noted(lambda: self._fetched(rendered, table))  # type: ignore[no-any-return]  # what _fetched returns
+            return self._noted(lambda: self._fetched(rendered, table, fetch))
         self._enter(writing=writing)
         try:
-            return self._fetched(rendered, table)
+            return self._fetched(rendered, table, fetch)
         finally:
             self._store.gate.leave(writing=writing)
 
@@ -160,10 +165,10 @@ class TenantSession(Session):
         before = self._interrupts
         self._store.gate.enter(writing=writing, patience=PATIENCE, given_up=lambda: self._interrupts != before)
 
-    def _fetched(self, rendered: Rendered, table: Table) -> list[tuple[Any, ...]]:
+    def _fetched(self, rendered: Rendered, table: Table, fetch: Callable[..., Any]) -> Any:
         self._store.require(self._tenant)
         try:
-            return run(self._cursor, self._store.hub.statement(rendered.text), rendered.parameters)
+            return fetch(self._cursor, self._store.hub.statement(rendered.text), rendered.parameters)
         except duckdb.Error as error:
             self._store.hub.note(error)
             raise failure(error, [table]) from None

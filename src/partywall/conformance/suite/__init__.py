@@ -11,6 +11,7 @@ from partywall.conformance.suite.keys import Keys
 from partywall.conformance.suite.mixture import Mixture
 from partywall.conformance.suite.placing import Placing
 from partywall.conformance.suite.reading import Reading
+from partywall.conformance.suite.statements import Statements
 from partywall.conformance.suite.transactions import Transactions
 from partywall.conformance.suite.values import Values
 from partywall.conformance.suite.wall import Wall
@@ -25,6 +26,7 @@ class Conformance(
     Wall,
     Reading,
     Keys,
+    Statements,
     Durability,
     Concurrency,
     Histories,
