@@ -11,7 +11,7 @@ from tools import generate_schemas
 
 import partywall
 from partywall.catalog.document import load
-from partywall.catalog.reader import Folder, Read, digest_of
+from partywall.catalog.reader import UNSEEN, Folder, Read, digest_of
 from partywall.catalog.sources import load_document
 from partywall.cli import run
 from partywall.model import EngineConfig, PlansFile, TablesFile, TenantSpec
@@ -175,7 +175,7 @@ def accepted_by_schema(name: str, text: str) -> bool:
 
 
 def accepted_by_loader(name: str, text: str) -> bool:
-    read = Read(text.encode(), digest_of(text.encode()), (0, 0, 0, 0))
+    read = Read(text.encode(), digest_of(text.encode()), UNSEEN)
     return load_document(Folder(SAMPLE), "x", read, MODELS[name]).candidate is not None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +20,7 @@ from partywall.clock import utc
 from partywall.errors import BackendError, PartywallError, TenantDeleted, TenantNotFound, TenantPending, TenantSuspended
 from partywall.ledger import Ledger, LifecycleRecord
 from partywall.model import Grants, Status, Tenant, TenantSpec
-from partywall.names import PlanName, TenantId, is_tenant_id
+from partywall.names import PlanName, Region, TenantId, is_tenant_id
 
 __all__ = ["Directory", "DirectoryChange", "refusal_of", "stricter"]
 
@@ -64,8 +65,10 @@ class Directory:
         self._listeners: list[Callable[[DirectoryChange], None]] = []
         self._changing = threading.RLock()
         self._closed = False
-        self._imposed = {record.tenant_id: record for record in ledger.read(lambda tx: tx.lifecycles())}
         self._status: dict[TenantId, Status] = {}
+        self._counts: Counter[Status] = Counter()
+        # A record that imposes nothing is as good as none, and there may be one for each tenant.
+        self._imposed = {each.tenant_id: each for each in ledger.read(lambda tx: tx.lifecycles()) if _imposes(each)}
         self._settle(catalog.snapshot.ids())
         catalog.subscribe(self._on_catalog)
 
@@ -77,8 +80,13 @@ class Directory:
         """The status in force; None for a tenant that is not there."""
         return self._status.get(tenant_id)
 
+    def counts(self) -> Mapping[Status, int]:
+        """How many tenants stand where."""
+        with self._changing:
+            return {status: self._counts[status] for status in Status}
+
     def imposed(self, tenant_id: TenantId) -> LifecycleRecord | None:
-        """What the engine imposed on the tenant, tombstones included."""
+        """What the engine imposed on the tenant, tombstones included; None for nothing."""
         return self._imposed.get(tenant_id)
 
     def all_imposed(self) -> list[LifecycleRecord]:
@@ -102,16 +110,16 @@ class Directory:
         if is_tenant_id(reference):
             tenant_id: TenantId | None = TenantId(reference)
         else:
-            spec = self._catalog.snapshot.by_slug(reference)
-            tenant_id = spec.id if spec else None
+            entry = self._catalog.snapshot.entry_by_slug(reference)
+            tenant_id = entry.id if entry else None
         if tenant_id is None or tenant_id not in self._status:
             raise self._absence()
         return tenant_id
 
     def by_domain(self, host: str) -> TenantId | None:
         """The tenant that declares the host among its own domains."""
-        spec = self._catalog.snapshot.by_domain(host)
-        return spec.id if spec and spec.id in self._status else None
+        entry = self._catalog.snapshot.entry_by_domain(host)
+        return entry.id if entry and entry.id in self._status else None
 
     def spec(self, tenant_id: str) -> TenantSpec:
         """What the tenant's file declares; TenantNotFound."""
@@ -119,6 +127,13 @@ class Directory:
         if spec is None or tenant_id not in self._status:
             raise self._absence()
         return spec
+
+    def region(self, tenant_id: str) -> Region | None:
+        """The region that the tenant's file declares; TenantNotFound."""
+        entry = self._catalog.snapshot.entry(tenant_id)
+        if entry is None or tenant_id not in self._status:
+            raise self._absence()
+        return entry.region
 
     def grants(self, tenant_id: str) -> Grants:
         """What the tenant is granted: its plan, overridden by its own file; TenantNotFound."""
@@ -170,6 +185,7 @@ class Directory:
         with self._changing:
             self._closed = True
             self._status = {}
+            self._counts.clear()
 
     def disown(self) -> None:
         """Refuse everything, without the lock, in a process forked from the engine's."""
@@ -190,22 +206,26 @@ class Directory:
             self._publish(self._settle(change.tenants), change.tenants, change.plans)
 
     def _in_force(self, tenant_id: TenantId) -> Status | None:
-        spec = self._catalog.snapshot.tenant(tenant_id)
+        entry = self._catalog.snapshot.entry(tenant_id)
         imposed = self._imposed.get(tenant_id)
-        if spec is None or (imposed is not None and imposed.purged_at is not None):
+        if entry is None or (imposed is not None and imposed.purged_at is not None):
             return None
-        return stricter(spec.status, imposed.status) if imposed else spec.status
+        return stricter(entry.status, imposed.status) if imposed else entry.status
 
     def _settle(self, tenant_ids: Iterable[TenantId]) -> dict[TenantId, tuple[Status | None, Status | None]]:
         changed: dict[TenantId, tuple[Status | None, Status | None]] = {}
         for tenant_id in tenant_ids:
             before, after = self._status.get(tenant_id), self._in_force(tenant_id)
+            if before is after:
+                continue
+            changed[tenant_id] = (before, after)
+            if before is not None:
+                self._counts[before] -= 1
             if after is None:
-                self._status.pop(tenant_id, None)
+                del self._status[tenant_id]
             else:
+                self._counts[after] += 1
                 self._status[tenant_id] = after
-            if before is not after:
-                changed[tenant_id] = (before, after)
         return changed
 
     def _publish(
@@ -222,6 +242,11 @@ class Directory:
                 listener(change)
             except Exception:  # noqa: BLE001  # one listener must not keep a change from the others
                 _log.exception("a listener failed on a change of tenants")
+
+
+def _imposes(record: LifecycleRecord) -> bool:
+    moments = (record.suspended_at, record.deleted_at, record.purge_at, record.purged_at)
+    return record.status is not Status.ACTIVE or any(moment is not None for moment in moments)
 
 
 def _moment(seconds: float | None) -> datetime | None:

@@ -138,7 +138,7 @@ class Engine:
         self.catalog.subscribe(self._edits.write)
         self.catalog.subscribe(self._tell_applied)
         self.catalog.on_refusal(self._tell_refused)
-        for change in self.catalog.opening:
+        for change in self.catalog.take_opening():
             self._tell_applied(change)
         if self.catalog.problems:
             self._tell_refused(self.catalog.problems)
@@ -212,12 +212,11 @@ class Engine:
     def status(self) -> EngineStatus:
         """How the engine is doing: files, plugins, stores, tenants."""
         snapshot = self.catalog.snapshot
-        statuses = [self.directory.status(known) for known in self.directory.ids()]
         return EngineStatus(
             generation=snapshot.generation,
             digest=snapshot.digest,
             last_success=self.catalog.last_success,
-            tenants={status: statuses.count(status) for status in Status},
+            tenants=self.directory.counts(),
             problems=self.catalog.problems,
             notices=self.catalog.notices,
             plugins=tuple(self.registry.problems),

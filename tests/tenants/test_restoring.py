@@ -97,7 +97,9 @@ def test_one_purge_that_fails_holds_up_no_other(
             engine.tenants.purge_due()
     with pytest.raises(TenantNotFound):
         engine.tenants.get(corner.id)
-    assert engine.tenants.purge_due() == [acme.id]
+    engine.tenants.purge_due()  # or the engine by itself, whoever comes first
+    with pytest.raises(TenantNotFound):
+        engine.tenants.get(acme.id)
 
 
 def test_a_step_may_name_the_tenant_by_its_slug(engine: Engine, corner: Tenant) -> None:

@@ -14,27 +14,22 @@ from hashlib import blake2b
 from typing import Final, Literal, TypeAlias
 
 from partywall.catalog.document import Path
+from partywall.catalog.entry import Entry
 from partywall.catalog.reader import PLANS
-from partywall.catalog.snapshot import CatalogChange, Entry, Plans, Shards, Snapshot
+from partywall.catalog.snapshot import CatalogChange, Plans, Shards, Snapshot
 from partywall.catalog.sources import Candidate
 from partywall.catalog.versions import mark_of
 from partywall.errors import Problem
-from partywall.model import Plan, PlansFile, TenantSpec
+from partywall.model import Plan, PlansFile
 from partywall.names import PlanName, TenantId, meant
 
 __all__ = ["Assembly", "Decision", "TenantCandidate", "taken_by", "unknown_plan"]
 
-TenantCandidate: TypeAlias = Candidate[TenantSpec]
+TenantCandidate: TypeAlias = Candidate[Entry]
 PlaceOf: TypeAlias = Callable[[str, Path, str], Problem]
 """Makes the problem with a message at a path of a file, given by its key."""
 _MODULUS: Final = 1 << 256
 _PLACES: Final[dict[str, Path]] = {"id": ("id",), "slug": ("slug",), "domain": ("domains",)}
-
-
-@dataclass(slots=True)
-class _InForce:
-    spec: TenantSpec
-    mark: int
 
 
 @dataclass(slots=True)
@@ -66,10 +61,10 @@ def unknown_plan(name: str, plans: Iterable[str]) -> str:
     return f"the plan '{name}' is not in {PLANS}{meant(name, plans)}"
 
 
-def _claims(spec: TenantSpec) -> Iterator[tuple[str, str, Path]]:
-    yield "id", str(spec.id), ("id",)
-    yield "slug", spec.slug, ("slug",)
-    for index, domain in enumerate(spec.domains):
+def _claims(entry: Entry) -> Iterator[tuple[str, str, Path]]:
+    yield "id", entry.id, ("id",)
+    yield "slug", entry.slug, ("slug",)
+    for index, domain in enumerate(entry.domains):
         yield "domain", domain, ("domains", index)
 
 
@@ -81,8 +76,7 @@ class Assembly:
         self._plans_mark = _mark_of_plans(plans.model)
         self._sum = self._plans_mark
         self._plans = Plans(plans.model.plans)
-        self._in_force: dict[str, _InForce] = {}
-        self._holders: dict[tuple[str, str], str] = {}
+        self._in_force: dict[str, Entry] = {}
         self._uses: Counter[PlanName] = Counter()
         self._blocked: dict[str, TenantCandidate] = {}
         self._blocked_plans: Candidate[PlansFile] | None = None
@@ -101,10 +95,9 @@ class Assembly:
         """Whether a valid content was refused, and may be accepted once others change."""
         return bool(self._blocked) or self._blocked_plans is not None
 
-    def spec(self, key: str) -> TenantSpec | None:
+    def entry(self, key: str) -> Entry | None:
         """What is in force of a tenant's file."""
-        found = self._in_force.get(key)
-        return None if found is None else found.spec
+        return self._in_force.get(key)
 
     def decide(
         self,
@@ -139,15 +132,15 @@ class Assembly:
     def _used_after(self, decision: Decision) -> set[PlanName]:
         uses = self._uses.copy()
         for key, candidate in decision.tenants.items():
-            before = self.spec(key)
+            before = self.entry(key)
             if before is not None:
-                uses[before.type] -= 1
+                uses[before.plan] -= 1
             if candidate is not None:
-                uses[candidate.model.type] += 1
+                uses[candidate.model.plan] += 1
         return {name for name, count in uses.items() if count > 0}
 
     def _in_use(self, name: PlanName) -> Problem:
-        keys = sorted(key for key, found in self._in_force.items() if found.spec.type == name)
+        keys = sorted(key for key, found in self._in_force.items() if found.plan == name)
         more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
         user = f"{self._at(keys[0], ('type',))}{more}" if keys else "a tenant of the same edit"
         message = f"the plan '{name}' is gone and in use by {user}; the plans of before stay in force"
@@ -184,49 +177,50 @@ class Assembly:
         decision.blocked[key] = candidate
         decision.problems[key] = problems
 
-    def _alone(self, key: str, spec: TenantSpec, plans: Mapping[PlanName, Plan]) -> Problem | None:
-        before = self.spec(key)
-        if before is not None and before.id != spec.id:
+    def _alone(self, key: str, entry: Entry, plans: Mapping[PlanName, Plan]) -> Problem | None:
+        before = self.entry(key)
+        if before is not None and before.id != entry.id:
             message = (
                 f"the id of a tenant never changes, and this file's is '{before.id}'; use a new file for a new tenant"
             )
             return self._place_of(key, ("id",), message)
-        if spec.id in self.retired:
+        if entry.id in self.retired:
             message = "the tenant of this id was purged, and an id is never used again; remove the file or its id"
             return self._place_of(key, ("id",), message)
-        if spec.type not in plans:
-            return self._place_of(key, ("type",), unknown_plan(spec.type, plans))
+        if entry.plan not in plans:
+            return self._place_of(key, ("type",), unknown_plan(entry.plan, plans))
         return None
 
     def _replaced(self, decision: Decision, missing: Collection[str]) -> dict[str, str]:
         """Files that are gone, by key, and the file in which their tenant turned up again."""
         leaving: dict[str, str] = {}
         for key, candidate in decision.tenants.items():
-            old = None if candidate is None else self._holders.get(("id", str(candidate.model.id)))
+            old = None if candidate is None else self.snapshot.holder("id", candidate.model.id)
             if old is not None and old != key and old in missing and old not in decision.tenants:
                 leaving[old] = key
         return leaving
 
     def _losers(self, decision: Decision, leaving: Collection[str]) -> dict[str, list[Problem]]:
-        taken: dict[tuple[str, str], str] = {}
+        taken: dict[str, dict[str, str]] = {kind: {} for kind in _PLACES}
         losers: dict[str, list[Problem]] = {}
         for key, candidate in decision.tenants.items():
             if candidate is None:
                 continue
             problems: list[Problem] = []
             for kind, name, path in _claims(candidate.model):
-                holder = self._standing((kind, name), decision, leaving) or taken.get((kind, name))
+                holder = self._standing((kind, name), decision, leaving) or taken[kind].get(name)
                 if holder is not None and holder != key:
                     problems.append(self._place_of(key, path, taken_by(kind, name, self._at(holder, _PLACES[kind]))))
             if problems:
                 losers[key] = problems
             else:
-                taken.update(((kind, name), key) for kind, name, _ in _claims(candidate.model))
+                for kind, name, _ in _claims(candidate.model):
+                    taken[kind][name] = key
         return losers
 
     def _standing(self, claim: tuple[str, str], decision: Decision, leaving: Collection[str]) -> str | None:
         """The file that has the name in force, unless it gives it up."""
-        holder = self._holders.get(claim)
+        holder = self.snapshot.holder(*claim)
         if holder is None or holder in leaving:
             return None
         if holder not in decision.tenants:
@@ -243,7 +237,7 @@ class Assembly:
         changed_plans = self._replace_plans(decision.plans)
         if not before and not after and not changed_plans:
             return None
-        tenants = frozenset(TenantId(str(entry.spec.id)) for entry in [*before, *after])
+        tenants = frozenset(entry.id for entry in [*before, *after])
         self._plans.forget(tenants)
         previous = self.snapshot
         digest = f"{self._sum:064x}"
@@ -252,33 +246,23 @@ class Assembly:
 
     def _replace(self, decision: Decision) -> tuple[list[Entry], list[Entry]]:
         before: list[Entry] = []
-        arriving: dict[str, Entry] = {}
+        after: list[Entry] = []
         for key, candidate in decision.tenants.items():
             found = self._in_force.get(key)
-            if candidate is not None and found is not None and found.spec == candidate.model:
+            if candidate is not None and found is not None and _same(found, candidate.model):
                 continue
             if found is not None:
-                before.append(Entry(found.spec, _name(key), found.mark))
-                self._leave(key, found)
+                before.append(found)
+                self._uses[found.plan] -= 1
+                self._sum = (self._sum - mark_of(found.spec)) % _MODULUS
+                del self._in_force[key]
             if candidate is not None:
-                arriving[key] = Entry(candidate.model, _name(key), mark_of(candidate.model))
-        for key, entry in arriving.items():
-            self._join(key, entry.spec, entry.mark)
-        return before, list(arriving.values())
-
-    def _leave(self, key: str, found: _InForce) -> None:
-        del self._in_force[key]
-        self._uses[found.spec.type] -= 1
-        self._sum = (self._sum - found.mark) % _MODULUS
-        for kind, name, _ in _claims(found.spec):
-            self._holders.pop((kind, name), None)
-
-    def _join(self, key: str, spec: TenantSpec, mark: int) -> None:
-        self._in_force[key] = _InForce(spec, mark)
-        self._uses[spec.type] += 1
-        self._sum = (self._sum + mark) % _MODULUS
-        for kind, name, _ in _claims(spec):
-            self._holders[kind, name] = key
+                after.append(candidate.model)
+                self._sum = (self._sum + candidate.mark) % _MODULUS
+        for entry in after:
+            self._uses[entry.plan] += 1
+            self._in_force[entry.key] = entry
+        return before, after
 
     def _replace_plans(self, candidate: Candidate[PlansFile] | None) -> frozenset[PlanName]:
         if candidate is None:
@@ -293,5 +277,5 @@ class Assembly:
         return changed
 
 
-def _name(key: str) -> str:
-    return key.rpartition("/")[2]
+def _same(left: Entry, right: Entry) -> bool:
+    return left.packed == right.packed or left.spec == right.spec

@@ -11,6 +11,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -23,20 +24,29 @@ _STEPS: Final = (
     "CREATE TABLE unrecorded (place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, document TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS report (one INTEGER PRIMARY KEY CHECK (one = 1), document TEXT NOT NULL)",
     "CREATE TABLE intent (place INTEGER PRIMARY KEY, key TEXT NOT NULL, document TEXT NOT NULL)",
+    "ALTER TABLE good ADD COLUMN signature BLOB",
+    "ALTER TABLE good ADD COLUMN entry TEXT",
 )
 """What leads from each format to the next."""
+_GOOD: Final = "SELECT key, digest, CAST(data AS BLOB), signature, entry FROM good"
+_PUT_GOOD: Final = "INSERT OR REPLACE INTO good (key, digest, data, signature, entry) VALUES (?, ?, ?, ?, ?)"
 _PUT_EDITED: Final = (
     "INSERT INTO unrecorded (id, document) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET document = excluded.document"
 )
+_AT_ONCE: Final = 1000
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Good:
-    """A file's content that was in force: the digest of its bytes, and its data as canonical JSON."""
+    """A file's content that was in force: the digest of its bytes, and its data as JSON, a tenant's packed."""
 
     digest: str
-    data: str
+    data: bytes
+    signature: bytes | None = None
+    """What a look at the file told when these bytes were read; None when it could have changed unseen since."""
+    index: str | None = None
+    """What the catalog must know of a tenant without unpacking its data, as JSON."""
 
 
 class Cache:
@@ -83,16 +93,20 @@ class Cache:
         with contextlib.suppress(OSError, sqlite3.Error):
             self._open()
 
-    def all(self) -> dict[str, Good]:
-        """The last good version of each file, by key."""
-        found: dict[str, Good] = {}
-        self._guarded(lambda: found.update(self._rows()))
-        return found
+    def all(self) -> Iterator[tuple[str, Good]]:
+        """The last good version of each file, a few at a time: there may be very many."""
+        rows: list[tuple[Any, ...]] = []
+        found = self._rows()
+        self._guarded(lambda: rows.extend(islice(found, _AT_ONCE)))
+        while rows:
+            for key, *good in rows:
+                yield key, Good(*good)
+            rows.clear()
+            self._guarded(lambda: rows.extend(islice(found, _AT_ONCE)))
 
-    def _rows(self) -> Iterator[tuple[str, Good]]:
+    def _rows(self) -> Iterator[tuple[Any, ...]]:
         if self._connection is not None:
-            for key, digest, data in self._connection.execute("SELECT key, digest, data FROM good"):
-                yield str(key), Good(str(digest), str(data))
+            yield from self._connection.execute(_GOOD)
 
     def store(self, changes: Mapping[str, Good | None], edited: Mapping[str, str] = _NOTHING) -> None:
         """Remember these versions, and documents of edits by id; None forgets the file. All or none."""
@@ -108,8 +122,18 @@ class Cache:
                 if good is None:
                     connection.execute("DELETE FROM good WHERE key = ?", (key,))
                 else:
-                    connection.execute("INSERT OR REPLACE INTO good VALUES (?, ?, ?)", (key, good.digest, good.data))
+                    connection.execute(_PUT_GOOD, (key, good.digest, good.data, good.signature, good.index))
             connection.executemany(_PUT_EDITED, edited)
+
+    def settle(self, signatures: Iterable[tuple[bytes, str, str]]) -> None:
+        """Remember that files, by key and digest, have these signatures for good."""
+        self._guarded(lambda: self._settle(signatures))
+
+    def _settle(self, signatures: Iterable[tuple[bytes, str, str]]) -> None:
+        if self._connection is not None:
+            with self._connection as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.executemany("UPDATE good SET signature = ? WHERE key = ? AND digest = ?", signatures)
 
     def unrecorded(self) -> dict[str, str]:
         """The documents of edits that were not yet said to be on record, by id, oldest first."""

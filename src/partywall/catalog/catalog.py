@@ -17,7 +17,8 @@ from partywall.catalog.cache import Cache
 from partywall.catalog.changes import Changes, identify
 from partywall.catalog.document import Document
 from partywall.catalog.health import Health, Reporter
-from partywall.catalog.reader import Folder, Read, Signature
+from partywall.catalog.intake import Glance
+from partywall.catalog.reader import Folder, Read
 from partywall.catalog.reload import Reload
 from partywall.catalog.snapshot import CatalogChange, Snapshot
 from partywall.catalog.trail import Edited
@@ -64,6 +65,7 @@ class Catalog:
         except BaseException:
             self._cache.close()
             raise
+        del self._reload.before  # it would keep what it holds for as long as the catalog is open
         self._changes = Changes(self._reload, self._publish)
         self._versions = Versions()
         self._reporter = Reporter(self._cache)
@@ -73,9 +75,7 @@ class Catalog:
         """tables.yaml, as it was read at open."""
         self.snapshot: Snapshot = self._reload.assembly.snapshot
         """What is in force now. Take it once for a request, and stay with it."""
-        self.opening: Final = self._reload.opening
-        """What the files changed since the catalog was last open; empty on the first start."""
-        self._remember(self.opening)
+        self._remember(self._reload.opening)
         self.problems: tuple[Problem, ...] = ()
         """What is wrong in the files now; what is in force is not affected."""
         self.notices: tuple[Problem, ...] = ()
@@ -137,6 +137,12 @@ class Catalog:
             time.sleep(_QUIET_SECONDS / 4)
         self._deliver(patience=_TELLING_SECONDS)
         return self.snapshot
+
+    def take_opening(self) -> Sequence[CatalogChange]:
+        """What the files changed since the catalog was last open, told once; nothing on the first start."""
+        with self._lock:
+            opening, self._reload.opening = self._reload.opening, ()
+        return opening
 
     def subscribe(self, listener: Callable[[CatalogChange], None]) -> None:
         """Call the listener after each publication, in their order and one at a time.
@@ -231,14 +237,14 @@ class Catalog:
         self._deliver()
         return again
 
-    def _scan(self) -> Mapping[str, Signature] | OSError:
+    def _glance(self) -> Glance | OSError:
         try:
-            return self._folder.scan()
+            return self._reload.intake.glance()
         except OSError as error:
             return error
 
     def _sweep(self, quiet: float, *, final: bool, together: bool) -> bool:
-        found = self._scan()  # outside the lock: with very many files it takes a while
+        found = self._glance()  # outside the lock: with very many files it takes a while
         with self._lock:
             if self._closed:
                 return False

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from partywall.catalog.document import Document, load
 from partywall.catalog.document import Mapping as Node
 from partywall.catalog.edits import changed, encoded, plain_of, rewrite, with_first_line
-from partywall.catalog.reader import PLANS, Folder, Read, Unreadable, Unstable, digest_of
+from partywall.catalog.reader import PLANS, UNSEEN, Folder, Read, Unreadable, Unstable, digest_of
 from partywall.catalog.reload import Reload
 from partywall.catalog.render import rendered
 from partywall.catalog.scalars import Plain
@@ -27,7 +27,6 @@ Expect: TypeAlias = "Callable[[TenantSpec], None] | None"
 _MODELINE: Final = "# yaml-language-server: $schema=../schema/tenant.json\n"
 _TRIES: Final = 50
 _PAUSE_SECONDS: Final = 0.02
-_NEVER_READ: Final = (0, 0, 0, 0)
 
 
 def identity_line(text_of: str | None) -> str:
@@ -142,7 +141,7 @@ class Changes:
             raise ConfigError("the file cannot be edited", [problem]) from None
         document = load(self._folder.label(key), read.raw)
         if document.problems:
-            if time.time() - read.signature[0] / 1e9 < 0.25:
+            if time.time() - read.modified_at < 0.25:
                 raise Unstable
             raise ConfigError("the file is wrong already, so it cannot be edited", document.problems)
         return read, document
@@ -160,7 +159,7 @@ class Changes:
         raise InvalidArgument("; ".join(f"{problem.path or 'the file'}: {problem.message}" for problem in found))
 
     def _problems(self, key: str, raw: bytes) -> tuple[list[Problem], bool]:
-        batch = self._reload.load({key: Read(raw, digest_of(raw), _NEVER_READ)})
+        batch = self._reload.load({key: Read(raw, digest_of(raw), UNSEEN)})
         if batch.problems[key]:
             return batch.problems[key], False
         decision = self._reload.decide(batch)
@@ -171,7 +170,7 @@ class Changes:
             read = self._folder.read(key)
         except (OSError, Unreadable, Unstable):
             read = None
-        ours = Read(raw, digest_of(raw), _NEVER_READ)
+        ours = Read(raw, digest_of(raw), UNSEEN)
         if read is None or read.raw != raw:
             # Somebody saved right afterwards: ours was in force on disk, and theirs is read as any edit is.
             changes, _ = self._reload.absorb({key: ours}, "engine")

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TypeAlias
 
-from partywall.catalog.reader import Folder, Read, Signature, Unreadable, Unstable
+from partywall.catalog.reader import UNSEEN, Folder, Read, Signature, Unreadable, Unstable, modified_at
 from partywall.clock import Clock
 from partywall.errors import Problem
 
-__all__ = ["Gone", "Intake", "Reads"]
+__all__ = ["Glance", "Gone", "Intake", "Reads"]
 
 
 class Gone:
@@ -25,35 +26,62 @@ Reads: TypeAlias = "dict[str, Read | Problem | Gone]"
 """What was read, by key: new bytes, why there are none, or that the file is gone."""
 
 
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What one look at every file found, without reading any."""
+
+    due: Mapping[str, Signature]
+    """Files that are not as they were last seen."""
+    gone: Collection[str] = ()
+    """Files that were seen and are not there."""
+
+
 class Intake:
-    """What was last seen of each file. Used under the catalog's lock."""
+    """What was last seen of each file. Used under the catalog's lock, but for ``glance``."""
 
     def __init__(self, folder: Folder, clock: Clock) -> None:
         self._folder = folder
         self._clock = clock
-        self._signatures: dict[str, Signature] = {}
-        self._digests: dict[str, str] = {}
+        self._seen: dict[str, bytes] = {}  # digest and signature in one, because there may be very many files
+        self._unsettled: set[str] = set()
+        self._settled_since: list[tuple[Signature, str, str]] = []
         self._restless: dict[str, tuple[Signature, float]] = {}
         self.missing: dict[str, float] = {}
         """Files that are gone, and since when on the monotonic clock."""
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._seen
+
+    def expect(self, key: str, digest: str, signature: Signature) -> None:
+        """Take a file for known that has this signature, as a look at it will tell."""
+        self._seen[key] = bytes.fromhex(digest) + signature
+
     def seen(self, key: str, read: Read) -> None:
         """Take note of bytes that are known already, such as those of the engine's own write."""
-        self._signatures[key] = read.signature
-        self._digests[key] = read.digest
+        self.expect(key, read.digest, read.signature)
         self._restless.pop(key, None)
         self.missing.pop(key, None)
+        if not read.settled:
+            self._unsettled.add(key)
+        elif key in self._unsettled:
+            self._unsettled.discard(key)
+            self._settled_since.append((read.signature, key, read.digest))
+
+    def settled(self) -> list[tuple[Signature, str, str]]:
+        """Signature, key and digest of files that were read too soon to know, and now are known for good."""
+        found, self._settled_since = self._settled_since, []
+        return found
 
     def note(self, key: str, read: Read) -> bool:
         """Take note of bytes that were read outside a look; whether they are new."""
-        new = self._digests.get(key) != read.digest or key in self.missing
+        new = self._seen.get(key, b"")[:16] != bytes.fromhex(read.digest) or key in self.missing
         self.seen(key, read)
         return new
 
     def again(self, key: str) -> None:
         """Have the file read anew by the next look, whether or not it changes."""
-        self._signatures.pop(key, None)
-        self._digests.pop(key, None)
+        self._seen.pop(key, None)
+        self._unsettled.discard(key)
 
     def forget(self, keys: Iterable[str]) -> None:
         """Drop what is known of files that are out of the catalog."""
@@ -62,28 +90,46 @@ class Intake:
             self._restless.pop(key, None)
             self.missing.pop(key, None)
 
-    def sweep(self, found: Mapping[str, Signature], quiet: float, *, together: bool = False) -> tuple[Reads, bool]:
+    def glance(self) -> Glance:
+        """Look at every file, reading none; needs no lock. OSError when a folder is there and cannot be listed."""
+        due: dict[str, Signature] = {}
+        there = 0
+        for key, signature in self._folder.entries():
+            known = self._seen.get(key)
+            there += known is not None
+            if known is None or not known.endswith(signature) or key in self.missing or key in self._unsettled:
+                due[key] = signature
+        seen = list(self._seen)
+        if there >= len(seen):
+            return Glance(due)
+        names = self._folder.keys()
+        return Glance(due, [key for key in seen if key not in names])
+
+    def sweep(self, glance: Glance, quiet: float, *, together: bool = False) -> tuple[Reads, bool]:
         """Read every file that changed and was quiet for so many seconds; also whether some were not yet.
 
         ``together`` reads none until all are quiet, so that files saved one after another are one batch.
         """
-        gone = [key for key in self._signatures if key not in found and key not in self.missing]
-        # The scan may be older than a file that the engine wrote since.
-        gone = [key for key in gone if self._folder.look(key) is None]
-        due = [key for key, signature in found.items() if self._signatures.get(key) != signature or key in self.missing]
-        settled = [key for key in due if self._settled(key, found[key], quiet)]
-        if together and len(settled) < len(due):
+        # The look may be older than a file that the engine wrote since.
+        gone = [key for key in glance.gone if key not in self.missing and self._folder.look(key) is None]
+        due = [key for key, signature in glance.due.items() if self._changed(key, signature)]
+        quiet_now = [key for key in due if self._quiet(key, glance.due[key], quiet)]
+        if together and len(quiet_now) < len(due):
             return {}, True
-        reads, restless = self.take([*gone, *settled])
-        return reads, bool(restless) or len(settled) < len(due)
+        unsettled = [key for key in self._unsettled if key in glance.due]
+        reads, restless = self.take(dict.fromkeys([*gone, *quiet_now, *unsettled]))
+        return reads, bool(restless) or len(quiet_now) < len(due)
+
+    def _changed(self, key: str, signature: Signature) -> bool:
+        return not self._seen.get(key, b"").endswith(signature) or key in self.missing
 
     def _miss(self, key: str) -> None:
         self.missing.setdefault(key, self._clock.monotonic())
         self._restless.pop(key, None)
 
-    def _settled(self, key: str, signature: Signature, quiet: float) -> bool:
+    def _quiet(self, key: str, signature: Signature, quiet: float) -> bool:
         # The machine's own clocks, not the injected one: they are compared with what the disk says.
-        age = time.time() - signature[0] / 1e9
+        age = time.time() - modified_at(signature)
         known, since = self._restless.get(key, (None, 0.0))
         if known != signature:
             known, since = self._restless[key] = (signature, time.monotonic())
@@ -108,13 +154,12 @@ class Intake:
         try:
             read = self._folder.read(key)
         except FileNotFoundError:
-            if key not in self._signatures:
+            if key not in self._seen:
                 return None
             self._miss(key)
             return Gone()
         except Unreadable as error:
-            self._signatures[key] = signature or (0, 0, 0, 0)
-            self._digests.pop(key, None)
+            self._seen[key] = bytes(16) + (signature or UNSEEN)
             self.missing.pop(key, None)
             return Problem(self._folder.label(key), 1, 1, str(error))
         return read if self.note(key, read) else None

@@ -99,7 +99,7 @@ def reconcile(folder: Folder, intents: Intents, key: str, read: Read) -> Read | 
     document = load(folder.label(key), read.raw) if key in intents else None
     if document is None or document.problems or not isinstance(data := document.data, dict):
         return read
-    unseen = intents.unseen(key, data, read.signature[1] / 1e9)
+    unseen = intents.unseen(key, data, read.placed_at)
     if not unseen:
         return read
     try:

@@ -15,7 +15,7 @@ from partywall.catalog.changes import Changes, identity_line
 from partywall.catalog.document import Document
 from partywall.catalog.edits import with_first_line
 from partywall.catalog.health import Health, health_of
-from partywall.catalog.reader import Folder, Read, digest_of
+from partywall.catalog.reader import UNSEEN, Folder, Read, digest_of
 from partywall.catalog.reload import Reload
 from partywall.catalog.snapshot import Snapshot
 from partywall.clock import SystemClock
@@ -135,4 +135,4 @@ def _given(key: str, document: Document, _read: Read, had: str | None) -> Read |
         raw = with_first_line(document, identity_line(had or made)).encode()
     except InvalidArgument:
         return document.problem((), "the file has no id; give it one")
-    return Read(raw, digest_of(raw), (0, 0, 0, 0))
+    return Read(raw, digest_of(raw), UNSEEN)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import signal
 import stat
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from struct import Struct
 from typing import Final, TypeAlias
 
 from partywall.catalog.document import MAX_BYTES
@@ -19,6 +22,7 @@ __all__ = [
     "ENGINE",
     "PLANS",
     "TABLES",
+    "UNSEEN",
     "Folder",
     "Read",
     "Signature",
@@ -27,6 +31,7 @@ __all__ = [
     "being_written",
     "counts",
     "digest_of",
+    "modified_at",
 ]
 
 ENGINE: Final = "engine.yaml"
@@ -36,8 +41,13 @@ FIXED: Final = (ENGINE, PLANS, TABLES)
 _WRITER_SECONDS: Final = 10.0
 """Who keeps a file open and writes nothing for longer than this is not saving it."""
 
-Signature: TypeAlias = tuple[int, int, int, int]
-"""Modification and change time in nanoseconds, size, inode: when none differs, the file was not touched."""
+Signature: TypeAlias = bytes
+"""Modification and change time, size, inode, packed: when none differs, the file was not touched."""
+UNSEEN: Final[Signature] = bytes(32)
+"""Of what was not read from a file, or cannot be looked at."""
+_SIGNATURE: Final = Struct("<qqqQ")
+_GRAIN_SECONDS: Final = 0.05
+"""Two writes within less may leave a file with the same times."""
 
 
 class Unreadable(Exception):  # says what the file is
@@ -55,6 +65,18 @@ class Read:
     raw: bytes
     digest: str
     signature: Signature
+    settled: bool = False
+    """Whether every later write will show in the signature."""
+
+    @property
+    def modified_at(self) -> float:
+        """When its bytes were last written, in seconds since the epoch, by the disk's clock."""
+        return modified_at(self.signature)
+
+    @property
+    def placed_at(self) -> float:
+        """When it came to its place, or was written there."""
+        return float(_SIGNATURE.unpack(self.signature)[1]) / 1e9
 
 
 def digest_of(raw: bytes) -> str:
@@ -64,7 +86,12 @@ def digest_of(raw: bytes) -> str:
 
 def signature_of(status: os.stat_result) -> Signature:
     """What a look at the file, without reading it, can tell."""
-    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+    return _SIGNATURE.pack(status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+
+
+def modified_at(signature: Signature) -> float:
+    """When the file was last written, in seconds since the epoch, by the disk's clock."""
+    return float(_SIGNATURE.unpack(signature)[0]) / 1e9
 
 
 def counts(name: str) -> bool:
@@ -92,21 +119,30 @@ class Folder:
 
     def scan(self) -> dict[str, Signature]:
         """Every file that counts, by key. OSError when a folder is there and cannot be listed."""
-        found: dict[str, Signature] = {}
+        return dict(self.entries())
+
+    def entries(self) -> Iterator[tuple[str, Signature]]:
+        """Every file that counts, with its key. OSError when a folder is there and cannot be listed."""
         for key in FIXED:
             signature = self.look(key)
             if signature is not None:
-                found[key] = signature
+                yield key, signature
         try:
             entries = os.scandir(self.tenants)
         except FileNotFoundError:
-            return found
+            return
         with entries:
             for entry in entries:
                 if counts(entry.name):
                     signature = _look(entry)
                     if signature is not None:
-                        found[f"tenants/{entry.name}"] = signature
+                        yield f"tenants/{entry.name}", signature
+
+    def keys(self) -> set[str]:
+        """The keys of all files that count, without a look at them. OSError as for ``scan``."""
+        found = {key for key in FIXED if self.look(key) is not None}
+        with contextlib.suppress(FileNotFoundError):
+            found.update(f"tenants/{name}" for name in os.listdir(self.tenants) if counts(name))  # noqa: PTH208  # names alone
         return found
 
     def look(self, key: str) -> Signature | None:
@@ -115,7 +151,7 @@ class Folder:
             return signature_of(self.path(key).stat())
         except OSError as error:
             # Whatever is there and cannot be looked at is not gone: reading it tells the problem.
-            return None if isinstance(error, FileNotFoundError) else (0, 0, 0, 0)
+            return None if isinstance(error, FileNotFoundError) else UNSEEN
 
     def read(self, key: str) -> Read:
         """The whole file. FileNotFoundError, Unstable or Unreadable when it cannot be had."""
@@ -140,7 +176,7 @@ def _look(entry: os.DirEntry[str]) -> Signature | None:
     except FileNotFoundError:
         return None
     except OSError:
-        return (0, 0, 0, 0)
+        return UNSEEN
 
 
 def being_written(handle: int, status: os.stat_result) -> bool:
@@ -172,4 +208,4 @@ def _read(handle: int) -> Read:
     after = os.fstat(handle)
     if signature_of(before) != signature_of(after) or len(raw) != after.st_size:
         raise Unstable
-    return Read(raw, digest_of(raw), signature_of(after))
+    return Read(raw, digest_of(raw), signature_of(after), settled=time.time() - after.st_ctime > _GRAIN_SECONDS)

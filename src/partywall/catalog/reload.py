@@ -6,27 +6,35 @@ version in force, and the other files of the same batch are applied.
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
 from typing import Final, Literal, TypeVar
 
 from pydantic import BaseModel
 
 from partywall.catalog.assembly import Assembly, Decision, TenantCandidate
+from partywall.catalog.batch import Batch, Identify, Known, fresh, in_order, put
 from partywall.catalog.cache import Cache, Good
 from partywall.catalog.document import Document, Path, load
-from partywall.catalog.intake import Gone, Intake, Reads
+from partywall.catalog.garbage import without_collections
+from partywall.catalog.intake import Glance, Gone, Intake, Reads
 from partywall.catalog.intents import Intents, reconcile
-from partywall.catalog.reader import ENGINE, FIXED, PLANS, TABLES, Folder, Read, Signature, Unreadable, Unstable
+from partywall.catalog.reader import ENGINE, FIXED, PLANS, TABLES, Folder, Read, Unreadable, Unstable
 from partywall.catalog.snapshot import CatalogChange, Snapshot
-from partywall.catalog.sources import MODELS, Candidate, from_cache, load_document, load_tenant, undeclared
+from partywall.catalog.sources import (
+    MODELS,
+    Candidate,
+    from_cache,
+    load_document,
+    load_tenant,
+    packed,
+    restored,
+    undeclared,
+)
 from partywall.catalog.trail import Edited, Trail
 from partywall.clock import Clock
 from partywall.errors import ConfigError, Problem
-from partywall.model import EngineConfig, PlansFile, TablesFile, TenantSpec
+from partywall.model import EngineConfig, PlansFile, TablesFile
 from partywall.names import TenantId
 
 __all__ = ["Batch", "Identify", "Reload"]
@@ -35,37 +43,7 @@ M = TypeVar("M", bound=BaseModel)
 _FOLDER: Final = "tenants"
 _OPENING_LOOKS: Final = 20
 _OPENING_QUIET_SECONDS: Final = 0.02
-_WRITING_SECONDS: Final = 0.25
 _LATER: Final = "this edit takes effect at the next start"
-
-Identify = Callable[[str, Document, Read, "str | None"], "Read | Problem"]
-"""Gives a tenant's file without an id one, or the one that it had, and returns the new bytes; or what prevents it."""
-
-
-@dataclass(slots=True)
-class Batch:
-    """Files of one batch, loaded."""
-
-    tenants: dict[str, TenantCandidate | None] = field(default_factory=dict)
-    plans: Candidate[PlansFile] | None = None
-    store: dict[str, Good] = field(default_factory=dict)
-    """New good versions of the files that are not reloaded."""
-    problems: dict[str, list[Problem]] = field(default_factory=dict)
-    """What is wrong with each file of the batch; empty lists for those that are well."""
-    notices: dict[str, list[Problem]] = field(default_factory=dict)
-
-
-@contextmanager
-def _without_collections(files: int) -> Iterator[None]:
-    """Loading makes many objects and no garbage; looking for some again and again would double the time."""
-    pause = files > 500 and gc.isenabled()
-    if pause:
-        gc.disable()
-    try:
-        yield
-    finally:
-        if pause:
-            gc.enable()
 
 
 class Reload:
@@ -86,30 +64,48 @@ class Reload:
         """What was in force when the catalog was last open; without tenants on the first start."""
         self.opening: tuple[CatalogChange, ...] = ()
         """What the files changed while nothing was open; nothing on the first start, which knows no before."""
-        known = {} if cache is None else cache.all()
-        self._begin(known)
+        with without_collections(self._count()):
+            self._begin()
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Everything that is wrong in any file now, by file and place."""
-        return _sorted(self._problems, self._refused)
+        return in_order(self._problems, self._refused)
 
     @property
     def notices(self) -> tuple[Problem, ...]:
         """Edits that are well and wait for the next start."""
-        return _sorted(self._notices)
+        return in_order(self._notices)
 
-    def _begin(self, known: Mapping[str, Good]) -> None:
-        found = self._scan()
-        reads = self._read_all(found)
-        engine = self._fixed(ENGINE, EngineConfig, reads, known.get(ENGINE))
-        tables = self._fixed(TABLES, TablesFile, reads, known.get(TABLES))
-        plans = self._fixed(PLANS, PlansFile, reads, known.get(PLANS), in_force=False)
+    def _count(self) -> int:
+        try:
+            return len(self.folder.keys())
+        except OSError:
+            return 0
+
+    def _begin(self) -> None:
+        fixed: dict[str, Good] = {}
+        known: Known = {}
+        for key, good in () if self._cache is None else self._cache.all():
+            if key in FIXED:
+                fixed[key] = good
+                continue
+            known[key] = restored(key, good)
+            if good.signature is not None:
+                self.intake.expect(key, good.digest, good.signature)
+        glance = self._glance()
+        reads = self._read_all(glance)
+        engine = self._fixed(ENGINE, EngineConfig, reads, fixed.get(ENGINE))
+        tables = self._fixed(TABLES, TablesFile, reads, fixed.get(TABLES))
+        plans = self._fixed(PLANS, PlansFile, reads, fixed.get(PLANS), in_force=False)
         if engine is None or tables is None or plans is None:
             broken = [problem for key in FIXED for problem in self._problems.get(key, [])]
             raise ConfigError("the configuration cannot be used", broken)
         self.config, self.tables = engine.model, tables.model
-        self._assemble(plans, reads, known, found)
+        with self.trail.silent(not fixed):
+            self._assemble(plans, reads, known, glance)
+            self.opening = self.opening if fixed else ()
+        self._remember({PLANS: plans.good} if PLANS not in fixed else {})
 
     def _fixed(
         self, key: str, model: type[M], reads: Reads, good: Good | None, *, in_force: bool = True
@@ -128,53 +124,60 @@ class Reload:
             self._problems[key] = [read]
         elif key == ENGINE and before is None:
             self._opened[key] = model()  # every part of it has a default
-            return Candidate(model(), Good("", "{}"))
+            return Candidate(model(), Good("", b"{}"))
         else:
             self._problems[key] = [Problem(self.folder.label(key), 1, 1, "the file is missing")]
         if before is not None:
             self._opened[key] = before.model
         return before
 
-    def _assemble(
-        self, plans: Candidate[PlansFile], reads: Reads, known: Mapping[str, Good], found: Mapping[str, Signature]
-    ) -> None:
+    def _assemble(self, plans: Candidate[PlansFile], reads: Reads, known: Known, glance: Glance) -> None:
         """Start from what was in force when the catalog was last open, then apply the files to it as a batch."""
         self.assembly = Assembly(plans, self._problem_at)
-        with _without_collections(max(len(reads), len(known))), self.trail.silent(not known):
-            before = {key: from_cache(good, TenantSpec) for key, good in known.items() if key not in FIXED}
-            lasting = {key: candidate for key, candidate in before.items() if candidate and self._fits(candidate.model)}
-            decision = self.assembly.decide(lasting)
-            decision.blocked.clear()
-            self.assembly.commit(decision, "file", step=0)
-            self.before = self.assembly.snapshot
-            for key in sorted(set(self.assembly.keys) - found.keys()):
+        lasting = {
+            key: each
+            for key, each in known.items()
+            if each is not None and undeclared(each.model.region, self.config.regions) is None
+        }
+        decision = self.assembly.decide(lasting)
+        decision.blocked.clear()
+        self.assembly.commit(decision, "file", step=0)
+        self.before = self.assembly.snapshot
+        self._remember({key: each.good for key, each in lasting.items() if each.good.index is not None})
+        self._read_unaccepted(known, glance, reads)
+        edited, _ = self.absorb(reads, "file", known=lasting, step=0)
+        self.opening = (*edited, *self.drop_vanished(step=0))
+        self._remember(dict.fromkeys(known.keys() - reads.keys() - set(self.assembly.keys)))
+
+    def _read_unaccepted(self, known: Known, glance: Glance, reads: Reads) -> None:
+        """Read what was taken for known and is not in force all the same; note what is in force and gone."""
+        self.intake.forget(glance.gone)
+        unaccepted = [key for key in known if key in self.intake and key not in reads and key not in self.assembly.keys]
+        self.intake.forget(unaccepted)
+        reads.update(self.intake.take(unaccepted)[0])
+        for key in self.assembly.keys:
+            if key not in self.intake and key not in glance.due:
                 self.intake.missing[key] = float("-inf")
-            edited, _ = self.absorb(reads, "file", known=lasting, step=0)
-            self.opening = (*edited, *self.drop_vanished(step=0)) if known else ()
-        self._remember(dict.fromkeys(known.keys() - reads.keys() - set(self.assembly.keys) - set(FIXED)))
-        self._remember({PLANS: plans.good} if PLANS not in known else {})
 
-    def _fits(self, spec: TenantSpec) -> bool:
-        return spec.id is not None and undeclared(spec.settings.data_residency, self.config.regions) is None
-
-    def _read_all(self, found: Mapping[str, Signature]) -> Reads:
-        """Every file, after a moment for those that are being saved just now."""
+    def _read_all(self, glance: Glance) -> Reads:
+        """Every file that is not known, after a moment for those that are being saved just now."""
         reads: Reads = {}
         for _ in range(_OPENING_LOOKS):
-            more, restless = self.intake.sweep(found, _OPENING_QUIET_SECONDS)
+            more, restless = self.intake.sweep(glance, _OPENING_QUIET_SECONDS)
             reads.update(more)
             if not restless:
                 break
             time.sleep(_OPENING_QUIET_SECONDS / 4)
-            found = {key: signature for key in found if (signature := self.folder.look(key)) is not None}
+            looks = ((key, self.folder.look(key)) for key in glance.due)
+            glance = Glance({key: signature for key, signature in looks if signature is not None})
         return reads
 
-    def _scan(self) -> Mapping[str, Signature]:
+    def _glance(self) -> Glance:
         try:
-            return self.folder.scan()
+            return self.intake.glance()
         except OSError as error:
             self.unlistable(error)
-            return {key: signature for key in FIXED if (signature := self.folder.look(key)) is not None}
+            return Glance({key: signature for key in FIXED if (signature := self.folder.look(key)) is not None})
 
     def unlistable(self, error: OSError) -> None:
         """Report that the folder cannot be looked into; everything stays as it is."""
@@ -233,13 +236,13 @@ class Reload:
 
     def _load_tenant(self, key: str, read: Read, batch: Batch, known: TenantCandidate | None) -> None:
         if known is not None and known.good.digest == read.digest:
-            if self.assembly.spec(key) is not known.model:
+            if self.assembly.entry(key) is not known.model:
                 batch.tenants[key] = known
             return
         loaded = load_tenant(self.folder, key, read, self.config.regions)
         candidate = loaded.candidate
         if candidate is not None and candidate.model.id is None:
-            before = self.assembly.spec(key)
+            before = self.assembly.entry(key)
             identified = self._identify(key, loaded.document, read, None if before is None else before.id)
             if isinstance(identified, Problem):
                 loaded.problems.append(identified)
@@ -249,7 +252,7 @@ class Reload:
                 candidate = load_tenant(self.folder, key, identified, self.config.regions).candidate
         batch.problems[key] = loaded.problems
         if candidate is not None:
-            batch.tenants[key] = candidate
+            batch.tenants[key] = packed(key, candidate)
 
     def decide(self, batch: Batch) -> Decision:
         """Which contents of the batch can be in force together with everything else."""
@@ -273,9 +276,9 @@ class Reload:
         """
         if not reads:
             return [], set()
-        with _without_collections(len(reads)):
+        with without_collections(len(reads)):
             batch = self.load(reads, known=known)
-            early = set() if final else {key for key, read in reads.items() if batch.problems.get(key) and _fresh(read)}
+            early = set() if final else {key for key, read in reads.items() if batch.problems.get(key) and fresh(read)}
             for key in early:
                 self.intake.again(key)
                 del batch.problems[key], batch.notices[key]
@@ -286,8 +289,8 @@ class Reload:
     ) -> list[CatalogChange]:
         """Put a decision into force, and then whatever waited for it."""
         for key in batch.problems:
-            _set(self._problems, key, batch.problems[key])
-            _set(self._notices, key, batch.notices[key])
+            put(self._problems, key, batch.problems[key])
+            put(self._notices, key, batch.notices[key])
         self._remember(batch.store)
         changes: list[CatalogChange] = []
         while True:
@@ -343,7 +346,7 @@ class Reload:
         """Never again put a tenant with one of these ids in force; a file that declares one is a problem."""
         self.assembly.retired |= frozenset(tenant_ids)
         self.trail.forget(tenant_ids)
-        held = [key for key in self.assembly.keys if (spec := self.assembly.spec(key)) and spec.id in tenant_ids]
+        held = [key for key in self.assembly.keys if (entry := self.assembly.entry(key)) and entry.id in tenant_ids]
         return self.remove(held, "engine", step=0) if held else []
 
     def remove(self, keys: list[str], source: Literal["file", "engine"], *, step: int = 1) -> list[CatalogChange]:
@@ -362,27 +365,11 @@ class Reload:
         """Put into force, as its own edit, what somebody saved and no look has seen yet."""
         return self.absorb({key: read}, "file")[0] if self.intake.note(key, read) else []
 
-    def sweep(
-        self, found: Mapping[str, Signature], quiet: float, *, final: bool, together: bool
-    ) -> tuple[list[CatalogChange], bool]:
+    def sweep(self, glance: Glance, quiet: float, *, final: bool, together: bool) -> tuple[list[CatalogChange], bool]:
         """Act on a look at every file; what was published, and whether some file has not settled yet."""
-        reads, restless = self.intake.sweep(found, quiet, together=together)
+        reads, restless = self.intake.sweep(glance, quiet, together=together)
+        settled = self.intake.settled()
+        if settled and self._cache is not None:
+            self._cache.settle(settled)
         changes, early = self.absorb(reads, "file", final=final)
         return [*changes, *self.drop_vanished()], restless or bool(early)
-
-
-def _fresh(read: Read | Problem | Gone) -> bool:
-    # Compared with the disk's idea of time, so by the machine's clock and not the injected one.
-    return isinstance(read, Read) and 0 <= time.time() - read.signature[0] / 1e9 < _WRITING_SECONDS
-
-
-def _set(problems: dict[str, list[Problem]], key: str, found: list[Problem]) -> None:
-    if found:
-        problems[key] = found
-    else:
-        problems.pop(key, None)
-
-
-def _sorted(*groups: Mapping[str, list[Problem]]) -> tuple[Problem, ...]:
-    found = [problem for group in groups for problems in group.values() for problem in problems]
-    return tuple(sorted(found, key=lambda problem: (problem.file, problem.line, problem.column)))

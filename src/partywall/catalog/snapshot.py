@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 from typing import Final, Generic, Literal, TypeVar
 
-from partywall.catalog.versions import version_of
+from partywall.catalog.entry import Entry
 from partywall.model import Grants, Plan, TenantSpec, grants_of
 from partywall.names import PlanName, TenantId
 
-__all__ = ["CatalogChange", "Entry", "Plans", "Shards", "Snapshot"]
+__all__ = ["CatalogChange", "Plans", "Shards", "Snapshot"]
 
 V = TypeVar("V")
 _SHARDS: Final = 256
@@ -57,37 +57,41 @@ class Shards(Generic[V]):
         return Shards(tuple(parts), size)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A tenant in force, the name of the file that declares it, and the mark of what that says."""
-
-    spec: TenantSpec
-    file: str
-    mark: int
-
-
 class Plans:
     """One version of the plans, with what it grants to those tenants that were asked for so far."""
 
-    __slots__ = ("_granted", "plans")
+    __slots__ = ("_granted", "_shared", "plans")
 
     def __init__(self, plans: Mapping[PlanName, Plan]) -> None:
         self.plans: Mapping[PlanName, Plan] = MappingProxyType(dict(plans))
-        self._granted: dict[TenantId, tuple[TenantSpec, Grants]] = {}
+        self._granted: dict[TenantId, tuple[Entry, Grants]] = {}
+        self._shared: dict[Hashable, Grants] = {}
 
-    def grants(self, tenant_id: TenantId, spec: TenantSpec) -> Grants:
-        """What the tenant is granted; resolved once for each of its versions."""
-        known = self._granted.get(tenant_id)
-        if known is not None and known[0] is spec:
+    def grants(self, entry: Entry) -> Grants:
+        """What the tenant is granted; resolved once for each of its versions, and shared by those with the same."""
+        if entry.plain:
+            return self._shared.get(entry.plan) or self._share(entry.plan, entry)
+        known = self._granted.get(entry.id)
+        if known is not None and known[0] is entry:
             return known[1]
-        grants = grants_of(spec, self.plans)
-        self._granted[tenant_id] = (spec, grants)
+        grants = self._share(_overrides(entry.spec), entry)
+        self._granted[entry.id] = (entry, grants)
+        return grants
+
+    def _share(self, key: Hashable, entry: Entry) -> Grants:
+        grants = self._shared.get(key)
+        if grants is None:
+            grants = self._shared[key] = grants_of(entry.spec, self.plans)
         return grants
 
     def forget(self, tenant_ids: Iterable[TenantId]) -> None:
         """Give back what is kept for tenants that changed."""
         for tenant_id in tenant_ids:
             self._granted.pop(tenant_id, None)
+
+
+def _overrides(spec: TenantSpec) -> Hashable:
+    return (spec.type, spec.quotas, spec.isolation, frozenset(spec.rate_limits.items()), spec.settings.allowed_models)
 
 
 class Snapshot:
@@ -127,6 +131,23 @@ class Snapshot:
         entry = self._tenants.get(tenant_id)
         return None if entry is None else entry.spec
 
+    def entry(self, tenant_id: str) -> Entry | None:
+        """What is asked for all the time of the tenant, without unpacking the rest."""
+        return self._tenants.get(tenant_id)
+
+    def entry_by_slug(self, slug: str) -> Entry | None:
+        """The tenant with this slug."""
+        return self._slugs.get(slug)
+
+    def entry_by_domain(self, host: str) -> Entry | None:
+        """The tenant that lists this host, in lower case, among its domains."""
+        return self._domains.get(host)
+
+    def holder(self, kind: str, name: str) -> str | None:
+        """The key of the file that has an ``id``, ``slug`` or ``domain``."""
+        entry = {"id": self._tenants, "slug": self._slugs, "domain": self._domains}[kind].get(name)
+        return None if entry is None else entry.key
+
     def by_slug(self, slug: str) -> TenantSpec | None:
         """The tenant with this slug."""
         entry = self._slugs.get(slug)
@@ -148,7 +169,7 @@ class Snapshot:
     def grants(self, tenant_id: str) -> Grants | None:
         """What the tenant is granted: its plan, overridden by its own file."""
         entry = self._tenants.get(tenant_id)
-        return None if entry is None else self._plans.grants(TenantId(tenant_id), entry.spec)
+        return None if entry is None else self._plans.grants(entry)
 
     def file_of(self, tenant_id: str) -> str | None:
         """The name of the tenant's file in ``tenants/``."""
@@ -158,7 +179,7 @@ class Snapshot:
     def version_of(self, tenant_id: str) -> str | None:
         """The version of what the tenant's file says: the same for files that say the same."""
         entry = self._tenants.get(tenant_id)
-        return None if entry is None else version_of(entry.mark)
+        return None if entry is None else entry.version
 
     def succeeded_by(  # called from one place
         self, generation: int, digest: str, plans: Plans, before: Iterable[Entry], after: Iterable[Entry]
@@ -168,11 +189,11 @@ class Snapshot:
         slugs: dict[str, Entry | None] = {}
         domains: dict[str, Entry | None] = {}
         for entry in before:
-            tenants[str(entry.spec.id)] = slugs[entry.spec.slug] = None
-            domains.update(dict.fromkeys(entry.spec.domains))
+            tenants[entry.id] = slugs[entry.slug] = None
+            domains.update(dict.fromkeys(entry.domains))
         for entry in after:
-            tenants[str(entry.spec.id)] = slugs[entry.spec.slug] = entry
-            domains.update(dict.fromkeys(entry.spec.domains, entry))
+            tenants[entry.id] = slugs[entry.slug] = entry
+            domains.update(dict.fromkeys(entry.domains, entry))
         return Snapshot(
             generation,
             digest,

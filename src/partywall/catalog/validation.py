@@ -39,7 +39,7 @@ def canonical(data: object) -> str:
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def revive(model: type[M], data: str) -> M:
+def revive(model: type[M], data: str | bytes) -> M:
     """The model from canonical JSON; ValidationError when it does not fit this release."""
     return model.model_validate_json(data, by_alias=True, by_name=False)
 

@@ -31,6 +31,6 @@ def pending_moves(directory: Directory, ledger: Ledger) -> Iterator[PendingMove]
         if directory.status(tenant_id) is None:
             continue
         strategy = directory.grants(tenant_id).isolation
-        region = directory.spec(tenant_id).settings.data_residency
+        region = directory.region(tenant_id)
         if (strategy, region) != (placement.strategy, placement.region):
             yield PendingMove(tenant_id, placement, strategy, region)

@@ -59,7 +59,7 @@ _LABEL: Final = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 
 def _email(value: str) -> str:
     local, _, domain = value.rpartition("@")
-    if not local or "." not in domain.strip(".") or any(c.isspace() or not c.isprintable() for c in value):
+    if not local or "." not in domain.strip(".") or " " in value or not value.isprintable():
         raise ValueError("expected an e-mail address")
     return value
 

@@ -73,8 +73,9 @@ class Tenants:
         """The tenants, by slug, all or those of a status or a plan."""
         wanted = None if status is None else status_of(status)
         ids = [known for known in self._directory.ids() if wanted in (None, self._directory.status(known))]
-        tenants = [self._directory.tenant(known) for known in ids]
-        return sorted((each for each in tenants if plan in (None, each.plan)), key=lambda tenant: tenant.slug)
+        entries = [entry for known in ids if (entry := self._catalog.snapshot.entry(known)) is not None]
+        chosen = sorted((each for each in entries if plan in (None, each.plan)), key=lambda entry: entry.slug)
+        return [self._directory.tenant(each.id) for each in chosen]
 
     def create(
         self,

@@ -1,0 +1,59 @@
+"""Files of one batch: what was loaded, what is wrong with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from partywall.catalog.assembly import TenantCandidate
+from partywall.catalog.cache import Good
+from partywall.catalog.document import Document
+from partywall.catalog.intake import Gone
+from partywall.catalog.reader import Read
+from partywall.catalog.sources import Candidate
+from partywall.errors import Problem
+from partywall.model import PlansFile
+
+__all__ = ["Batch", "Identify", "Known", "fresh", "in_order", "put"]
+
+_WRITING_SECONDS: Final = 0.25
+
+Known: TypeAlias = "dict[str, TenantCandidate | None]"
+"""The tenants' last good versions, by key; None for what no longer fits."""
+Identify = Callable[[str, Document, Read, "str | None"], "Read | Problem"]
+"""Gives a tenant's file without an id one, or the one that it had, and returns the new bytes; or what prevents it."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Files of one batch, loaded."""
+
+    tenants: dict[str, TenantCandidate | None] = field(default_factory=dict)
+    plans: Candidate[PlansFile] | None = None
+    store: dict[str, Good] = field(default_factory=dict)
+    """New good versions of the files that are not reloaded."""
+    problems: dict[str, list[Problem]] = field(default_factory=dict)
+    """What is wrong with each file of the batch; empty lists for those that are well."""
+    notices: dict[str, list[Problem]] = field(default_factory=dict)
+
+
+def fresh(read: Read | Problem | Gone) -> bool:
+    """Whether the bytes were written a moment ago, so that their writer may not be done."""
+    # Compared with the disk's idea of time, so by the machine's clock and not the injected one.
+    return isinstance(read, Read) and 0 <= time.time() - read.modified_at < _WRITING_SECONDS
+
+
+def put(problems: dict[str, list[Problem]], key: str, found: list[Problem]) -> None:
+    """Keep the problems of a file; none when it is well."""
+    if found:
+        problems[key] = found
+    else:
+        problems.pop(key, None)
+
+
+def in_order(*groups: Mapping[str, list[Problem]]) -> tuple[Problem, ...]:
+    """Every problem, by file and place."""
+    found = [problem for group in groups for problems in group.values() for problem in problems]
+    return tuple(sorted(found, key=lambda problem: (problem.file, problem.line, problem.column)))
