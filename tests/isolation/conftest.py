@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -26,14 +27,22 @@ OURS = {"duckdb-row": "row_level", "duckdb-schema": "schema_level", "duckdb-data
 
 @pytest.fixture(params=[*OURS, "ephemeral-dict"])
 def engine(request: pytest.FixtureRequest, data_folder: Path, open_engine: Callable[..., Engine]) -> Engine:
-    """The engine over backends that do everything themselves, and over one that does only what is required."""
-    if request.param in OURS:
-        for file in (data_folder / "system" / "tenancy" / "tenants").glob("*.yaml"):
-            file.write_text(f"{file.read_text()}isolation: {OURS[request.param]}\n")
-        return open_engine()
-    settings = data_folder / "system" / "tenancy" / "engine.yaml"
-    chosen = "row_level: {backend: ephemeral-dict, ephemeral: true}"
+    """The engine over backends that do everything themselves, and over one that does only what is required.
+
+    All tenants live in one region and, at row level, in one file: only there do they have a wall between them.
+    """
+    tenancy = data_folder / "system" / "tenancy"
+    strategy = OURS.get(request.param, "row_level")
+    for file in (tenancy / "tenants").glob("*.yaml"):
+        at_home = re.sub(r" *dataResidency: .*\n", "", file.read_text())
+        file.write_text(f"{at_home}isolation: {strategy}\n")
+    settings = tenancy / "engine.yaml"
     text = settings.read_text()
     assert "row_level: duckdb-row" in text
-    settings.write_text(text.replace("row_level: duckdb-row", chosen))
+    if request.param in OURS:
+        settings.write_text(
+            text.replace("row_level: duckdb-row", "row_level: {backend: duckdb-row, options: {shards: 1}}")
+        )
+        return open_engine()
+    settings.write_text(text.replace("row_level: duckdb-row", "row_level: {backend: ephemeral-dict, ephemeral: true}"))
     return open_engine(plugins=[example_plugin()])

@@ -20,7 +20,7 @@ from partywall import (
     in_,
     like,
 )
-from partywall.aggregates import Measure, count
+from partywall.aggregates import Measure, avg, count, max_, sum_
 from partywall.model import Tenant
 from partywall.operators import Comparison
 
@@ -298,6 +298,22 @@ def test_h9_values_are_never_conditions(engine: Engine, acme: Tenant, beta: Tena
     for value in ("' OR '1'='1", "%' --", "own' UNION SELECT * FROM projects --", "own\0", "\\"):
         assert query.select("projects", {"name": value}) == []
     assert [row["name"] for row in query.select("projects", {"name": like("%")})] == ["own"]
+
+
+def test_i8_no_condition_and_no_measure_fails_over_rows_that_the_tenant_does_not_have(
+    engine: Engine, acme: Tenant, beta: Tenant
+) -> None:
+    engine.query(acme.id).insert_many(
+        "projects", [{"name": name, "budget": 1.7e308} for name in ("\\", "\ud7ff", "x" * 100_000)]
+    )
+    query = engine.query(beta.id)
+    query.insert("projects", {"name": "own", "budget": 1.0})
+    for where in ({"name": like("%\\\\%")}, {"name": like("_")}, {"budget": gt(1e308)}, {"name": in_("\ud7ff")}):
+        assert query.select("projects", where) == []
+        assert query.count("projects", where) == 0
+    assert query.aggregate("projects", {"all": sum_("budget"), "mean": avg("budget"), "last": max_("name")}) == [
+        {"all": 1.0, "mean": 1.0, "last": "own"}
+    ]
 
 
 def test_a_mapping_is_data_and_never_an_operator(engine: Engine, acme: Tenant) -> None:
