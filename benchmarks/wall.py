@@ -12,13 +12,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import duckdb
 
 import partywall
+from benchmarks._measure import keep
 from partywall import Engine
 from partywall.registry import Registry
 
@@ -78,8 +80,8 @@ def medians(cases: dict[str, Callable[[int], object]]) -> dict[str, float]:
     return {name: median(found[ROUNDS // 10 :]) * 1e6 for name, found in times.items()}
 
 
-def beside_raw(strategy: str) -> None:
-    """Print the cost of point reads and inserts beside the hand-written statements."""
+def beside_raw(strategy: str) -> list[dict[str, Any]]:
+    """Print the cost of point reads and inserts beside the hand-written statements; returns it too."""
     row = "SELECT id, name, status, budget, metadata, created_at FROM raw.main.projects WHERE id = ?"
     add = "INSERT INTO raw.main.projects VALUES (?, ?, 'active', NULL, NULL, now()::TIMESTAMP)"
     with tenants(10, strategy) as engine, raw() as connection:
@@ -94,24 +96,41 @@ def beside_raw(strategy: str) -> None:
                 "scoped insert": lambda n: query.insert("projects", {"id": f"n{n}", "name": f"q{n}"}),
             }
         )
+    told = []
     for what in ("select", "insert"):
         ours, theirs = found[f"scoped {what}"], found[f"raw {what}"]
         print(f"{strategy:<16}{what:<10}{theirs:>10.0f}{ours:>12.0f}{ours - theirs:>10.0f}{ours / theirs:>9.2f}")
+        told.append({"strategy": strategy, "statement": what, "raw_us": theirs, "scoped_us": ours})
+    return told
 
 
-def at_scale(strategy: str) -> None:
-    """Print the cost for one tenant among few and among many, and the memory of each."""
-    base = 0.0
-    for number in SCALES[strategy]:
-        with tenants(number, strategy) as engine:
-            before = resident()
-            for each in range(number):
-                engine.query(f"ten_bench{each:06}").insert_many("projects", [{"name": f"p{n}"} for n in range(20)])
-            grown = (resident() - before) / number
+def at_scale(strategy: str) -> list[dict[str, Any]]:
+    """Print the cost for one tenant among few and among many, in turn, and the memory of each; returns it too."""
+    grown: dict[int, float] = {}
+    cases: dict[str, Callable[[int], object]] = {}
+    with ExitStack() as opened:
+        for number in SCALES[strategy]:
+            engine = opened.enter_context(tenants(number, strategy))
+            grown[number] = filled(engine, number) / number
             query = engine.query("ten_bench000000")
-            found = medians({"select": lambda n, query=query: query.select("projects", {"name": f"p{n % 20}"})})
-        base = base or found["select"]
-        print(f"{strategy:<16}{number:>8}{found['select']:>12.0f}{found['select'] / base:>8.2f}{grown / 1024:>14.1f}")
+            cases[str(number)] = lambda n, query=query: query.select("projects", {"name": f"p{n % 20}"})
+        found = medians(cases)
+    base = found[str(SCALES[strategy][0])]
+    for number, each in grown.items():
+        took = found[str(number)]
+        print(f"{strategy:<16}{number:>8}{took:>12.0f}{took / base:>8.2f}{each / 1024:>14.1f}")
+    return [
+        {"strategy": strategy, "tenants": number, "select_us": found[str(number)], "bytes_each": each}
+        for number, each in grown.items()
+    ]
+
+
+def filled(engine: Engine, number: int) -> int:
+    """Give every tenant twenty rows; returns the bytes of memory that it took."""
+    before = resident()
+    for each in range(number):
+        engine.query(f"ten_bench{each:06}").insert_many("projects", [{"name": f"p{n}"} for n in range(20)])
+    return resident() - before
 
 
 def resident() -> int:
@@ -125,11 +144,10 @@ def main() -> None:
     chosen = [strategy for strategy in STRATEGIES if strategy in offered]
     print(f"\nThe wall, DuckDB {duckdb.__version__}, Python {sys.version.split()[0]}, {os.cpu_count()} cores")
     print(f"{'strategy':<16}{'statement':<10}{'raw, us':>10}{'scoped, us':>12}{'over':>10}{'ratio':>9}")
-    for strategy in chosen:
-        beside_raw(strategy)
+    beside = [row for strategy in chosen for row in beside_raw(strategy)]
     print(f"\n{'strategy':<16}{'tenants':>8}{'select, us':>12}{'ratio':>8}{'kB a tenant':>14}")
-    for strategy in chosen:
-        at_scale(strategy)
+    among = [row for strategy in chosen for row in at_scale(strategy)]
+    print(f"\nkept in {keep('wall', {'duckdb': duckdb.__version__, 'beside_raw': beside, 'among': among})}")
 
 
 if __name__ == "__main__":

@@ -258,3 +258,17 @@ def test_a_sum_beyond_every_float_is_refused(store: Any, pair: Any) -> None:
     mine.write(Insert(store.notes, [store.note(f"n{number}", score=1.7e308) for number in range(3)]))
     with pytest.raises(PartywallError):
         mine.aggregate(Aggregate(store.notes, {"total": sum_("score")}))
+
+
+@pytest.mark.parametrize("descending", [False, True])
+def test_the_first_row_is_found_behind_a_row_group_whose_rows_were_all_deleted(store: Any, descending: bool) -> None:
+    backend = store.open(shards=1)
+    session = store.session(backend, "ten_aaaa")
+    for row_id in ("a", "z"):
+        store.write_note(session, row_id)
+    backend.close()
+    session = store.session(store.open(shards=1), "ten_aaaa")
+    session.write(Delete(store.notes, ["a", "z"]))
+    store.write_note(session, "m")
+    first = session.scan(Scan(store.notes, (), (Order("id", descending),), 1))
+    assert [row["id"] for row in first] == ["m"]

@@ -106,7 +106,7 @@ def _hardened(options: Options) -> dict[str, str | bool | int | float | list[str
         "allow_community_extensions": False,
         "allow_persistent_secrets": False,
         "python_enable_replacements": False,
-        # It takes rows for there that are deleted: the first rows in an order are then missed (2.0.0 and 2.0.1).
+        # It takes rows for there that are deleted: the first rows in an order are then missed (DuckDB 2.0.1).
         "disabled_optimizers": "row_group_pruner",
         # Automatic checkpoints are off: each is a moment at which a kill can ruin the file.
         "wal_autocheckpoint": "1000TB",
