@@ -1,4 +1,4 @@
-"""Tables that declare a quota: their rows are the usage, whatever happens between the row and its count."""
+"""Tables that declare a quota: their rows are the usage."""
 
 from __future__ import annotations
 
@@ -8,29 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from tests.isolation.conftest import example_plugin
+from tests.quotas.counted import LIMIT, Opened, declare, projects, stands
 
-from partywall import BackendError, ConstraintViolation, Engine, LedgerError, QuotaExceeded, TenantSuspended
-from partywall.ledger import SqliteLedger
+from partywall import ConstraintViolation, Engine, LedgerError, QuotaExceeded, TenantSuspended
 from partywall.model import Tenant
-from partywall.names import TenantId
+from partywall.quotas import crossing_of
 
-LIMIT = 4
-Opened = Callable[..., Engine]
-
-
-def declare(folder: Path, *, quota: str = "projects", limit: int | str = LIMIT) -> None:
-    tables = folder / "system" / "tenancy" / "tables.yaml"
-    text = tables.read_text()
-    tables.write_text(text.replace("  projects:\n", f"  projects:\n    quota: {quota}\n"))
-    for file in (folder / "system" / "tenancy" / "tenants").glob("acme*.yaml"):
-        file.write_text(f"{file.read_text()}quotas: {{maxProjects: {limit}, maxUsers: {limit}}}\n")
-
-
-def undeclare(folder: Path) -> None:
-    tables = folder / "system" / "tenancy" / "tables.yaml"
-    tables.write_text(tables.read_text().replace("    quota: projects\n", ""))
+durable = pytest.mark.parametrize("engine", ["duckdb-row"], indirect=True)
 
 
 @pytest.fixture(params=["duckdb-row", "ephemeral-dict"])
@@ -42,21 +29,6 @@ def engine(request: pytest.FixtureRequest, data_folder: Path, open_engine: Opene
     chosen = "row_level: {backend: ephemeral-dict, ephemeral: true}"
     settings.write_text(settings.read_text().replace("row_level: duckdb-row", chosen))
     return open_engine(plugins=[example_plugin()])
-
-
-durable = pytest.mark.parametrize("engine", ["duckdb-row"], indirect=True)
-
-
-def projects(*numbers: int) -> list[dict[str, str]]:
-    return [{"id": f"p{number}", "name": f"Project {number}"} for number in numbers]
-
-
-def stands(engine: Engine, tenant: Tenant) -> tuple[int, int]:
-    """What is counted and what is held, once that rows and counters agree is sure."""
-    assert engine.usage.verify() == []
-    status = engine.quotas.check(tenant.id).projects
-    assert status.current == engine.query(tenant.id).count("projects")
-    return status.current, status.reserved
 
 
 def test_rows_are_counted_as_they_come_and_go(engine: Engine, acme: Tenant, beta: Tenant) -> None:
@@ -251,132 +223,6 @@ def limit_pages(engine: Engine, limit: Callable[[int], int]) -> None:
     engine._ledger._writer.outside(work)  # type: ignore[attr-defined]
 
 
-def test_a_row_whose_count_failed_is_there_and_counted_by_the_next_writer(
-    engine: Engine, acme: Tenant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    query = engine.query(acme.id)
-    query.insert_many("projects", projects(1, 2))
-    with monkeypatch.context() as broken:
-        broken.setattr(engine.isolation.recounting._rows, "settle", unwritten)
-        query.insert_many("projects", projects(3))
-        status = engine.quotas.check(acme.id).projects
-        assert (status.current, status.reserved) == (2, 1)
-    query.delete("projects", "p1")
-    assert stands(engine, acme) == (2, 0)
-
-
-def unwritten(*_: object) -> None:
-    raise LedgerError("the ledger failed; nothing was written")
-
-
-@durable
-@pytest.mark.parametrize("written", [True, False])
-def test_a_commit_whose_outcome_nobody_knows_is_counted_by_the_next_writer(
-    engine: Engine, acme: Tenant, monkeypatch: pytest.MonkeyPatch, written: bool
-) -> None:
-    query = engine.query(acme.id)
-    query.insert_many("projects", projects(1))
-    backend = engine._stores.backend("duckdb-row")
-    session_of = backend.session
-
-    def lying(placement: Any) -> Any:
-        session = session_of(placement)
-        commit = session.commit
-
-        def fail() -> None:
-            if written:
-                commit()
-            raise OSError("the line went dead")
-
-        session.commit = fail  # type: ignore[method-assign]
-        return session
-
-    with monkeypatch.context() as broken:
-        broken.setattr(backend, "session", lying)
-        with pytest.raises(BackendError):
-            query.insert_many("projects", projects(2, 3))
-    assert engine.quotas.check(acme.id).projects.reserved == 2
-    query.insert_many("projects", projects(4))
-    assert stands(engine, acme) == (4 if written else 2, 0)
-
-
-def test_rows_of_before_are_counted_when_a_table_declares_a_quota(
-    data_folder: Path, open_engine: Opened, clock: Any
-) -> None:
-    with open_engine() as before:
-        acme = before.tenants.get_by_slug("acme")
-        before.query(acme.id).insert_many("projects", projects(1, 2, 3))
-        assert before.quotas.check(acme.id).projects.current == 0
-    declare(data_folder)
-    with open_engine() as engine:
-        engine.isolation.recounting.go_on()
-        assert stands(engine, acme) == (3, 0)
-        with pytest.raises(QuotaExceeded):
-            engine.query(acme.id).insert_many("projects", projects(4, 5))
-    undeclare(data_folder)
-    with open_engine() as after:
-        assert after.quotas.check(acme.id).projects.current == 0
-        assert after.usage.verify() == []
-
-
-def test_the_first_writer_under_a_new_quota_counts_what_was_there(data_folder: Path, open_engine: Opened) -> None:
-    with open_engine() as before:
-        acme = before.tenants.get_by_slug("acme")
-        before.query(acme.id).insert_many("projects", projects(1, 2, 3, 4, 5))
-    declare(data_folder)
-    with open_engine() as engine:
-        with pytest.raises(QuotaExceeded) as caught:
-            engine.query(acme.id).insert_many("projects", projects(6))
-        assert caught.value.current == 5
-        engine.query(acme.id).delete("projects", "p1")
-        assert stands(engine, acme) == (4, 0)
-
-
-def test_a_store_that_forgets_its_rows_leaves_no_phantom(data_folder: Path, open_engine: Opened) -> None:
-    declare(data_folder)
-    settings = data_folder / "system" / "tenancy" / "engine.yaml"
-    chosen = "row_level: {backend: ephemeral-dict, ephemeral: true}"
-    settings.write_text(settings.read_text().replace("row_level: duckdb-row", chosen))
-    with open_engine(plugins=[example_plugin()]) as before:
-        acme = before.tenants.get_by_slug("acme")
-        before.query(acme.id).insert_many("projects", projects(1, 2, 3))
-        assert stands(before, acme) == (3, 0)
-    with open_engine(plugins=[example_plugin()]) as after:
-        assert stands(after, acme) == (0, 0)
-
-
-@durable
-def test_a_restored_tenant_has_what_it_had_and_a_purged_one_leaves_nothing(engine: Engine, acme: Tenant) -> None:
-    query = engine.query(acme.id)
-    query.insert_many("projects", projects(1, 2))
-    engine.tenants.delete(acme.id)
-    engine.tenants.restore(acme.id)
-    assert stands(engine, acme) == (2, 0)
-    engine.tenants.delete(acme.id)
-    engine.tenants.purge(acme.id, before_due=True)
-    assert engine._ledger.read(lambda tx: tx.row_tallies()) == []
-    engine.isolation.recounting._rows.recounted(TenantId(acme.id), {"projects": 2})
-    assert engine._ledger.read(lambda tx: tx.tenants_with_usage()) == []
-
-
-def test_with_an_interval_a_tally_is_open_on_disk_before_a_row_is_written(
-    data_folder: Path, open_engine: Opened
-) -> None:
-    declare(data_folder)
-    settings = data_folder / "system" / "tenancy" / "engine.yaml"
-    settings.write_text(settings.read_text().replace("durability: commit", "durability: interval"))
-    with open_engine() as engine:
-        ledger = engine._ledger
-        assert isinstance(ledger, SqliteLedger)
-        assert ledger._writer is not None
-        assert ledger._syncing is not None
-        query = engine.query(engine.tenants.get_by_slug("acme").id)
-        with query.transaction():
-            before = ledger._writer.committed()
-            query.insert_many("projects", projects(1))
-            assert ledger._syncing.synced > before
-
-
 @durable
 def test_a_move_changes_no_count_and_rows_are_counted_where_they_are_now(engine: Engine, acme: Tenant) -> None:
     query = engine.query(acme.id)
@@ -388,3 +234,32 @@ def test_a_move_changes_no_count_and_rows_are_counted_where_they_are_now(engine:
         query.insert_many("projects", projects(5))
     query.delete_where("projects", {})
     assert stands(engine, acme) == (0, 0)
+
+
+def test_rows_pass_a_soft_quota_and_tell_of_its_thresholds(data_folder: Path, open_engine: Opened) -> None:
+    declare(data_folder)
+    plans = data_folder / "system" / "tenancy" / "plans.yaml"
+    plans.write_text(plans.read_text().replace("    price:", "    softQuotas: [maxProjects]\n    price:"))
+    with open_engine() as engine:
+        acme = engine.tenants.get_by_slug("acme")
+        engine.query(acme.id).insert_many("projects", projects(1, 2, 3, 4, 5))
+        assert engine.quotas.check(acme.id).projects.soft
+        assert stands(engine, acme) == (5, 0)
+        crossings = [crossing_of(record) for record in engine._ledger.read(lambda tx: tx.audit())]
+        assert [each.percent for each in crossings if each] == [80, 100]
+
+
+def test_rows_under_an_unlimited_quota_are_counted_and_never_refused(data_folder: Path, open_engine: Opened) -> None:
+    declare(data_folder, limit="unlimited")
+    with open_engine() as engine:
+        acme = engine.tenants.get_by_slug("acme")
+        engine.query(acme.id).insert_many("projects", projects(*range(200)))
+        assert stands(engine, acme) == (200, 0)
+
+
+def test_arrow_tables_are_counted_as_rows(engine: Engine, acme: Tenant) -> None:
+    query = engine.query(acme.id)
+    assert query.insert_arrow("projects", pa.table({"name": ["a", "b", "c"]})) == 3
+    with pytest.raises(QuotaExceeded):
+        query.insert_arrow("projects", pa.table({"name": ["d", "e"]}))
+    assert stands(engine, acme) == (3, 0)

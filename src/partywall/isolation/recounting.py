@@ -65,8 +65,8 @@ class Recounting:
                     self._rows.recounted(tenant_id, dict.fromkeys(self._rows.tables, 0))
                 elif tenant_id in unsettled:
                     self._recount(self._opened(placement))
-            except PartywallError:
-                _log.warning("the rows of %s could not be counted yet", tenant_id, exc_info=True)
+            except PartywallError as error:
+                _log.warning("the rows of %s could not be counted yet: %s", tenant_id, error)
 
     def go_on(self) -> None:
         """Count for a moment the rows of tenants in service whose tables declare a quota anew; called regularly."""
