@@ -230,3 +230,27 @@ def test_a_call_by_a_signal_handler_amid_another_is_counted_and_costs_no_permit(
         limiter._cells[REQUESTS][ACME].drain()
     monkeypatch.setattr(tables, "holding", interrupted)
     assert limiter.refund(ACME, REQUESTS).remaining == 50 - taken
+
+
+@pytest.mark.parametrize("warm", [0, 1, 20])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_suspension_by_a_signal_handler_amid_a_check_is_in_force_at_the_next(
+    limited_to, rate, monkeypatch, algorithm, warm
+) -> None:
+    limiter, _, directory = limited_to(rate(50, 60, algorithm))
+    tables = type(limiter._accounts._tables)
+    holding = tables.holding
+
+    def interrupted(self: Any, *arguments: Any) -> Any:
+        directory.set_status(ACME, Status.SUSPENDED)
+        return holding(self, *arguments)
+
+    for _ in range(warm):
+        limiter.check(ACME, REQUESTS)
+    if warm:
+        limiter._cells[REQUESTS][ACME].drain()
+    with monkeypatch.context() as patched:
+        patched.setattr(tables, "holding", interrupted)
+        assert limiter.check(ACME, REQUESTS)
+    with pytest.raises(TenantSuspended):
+        limiter.check(ACME, REQUESTS)

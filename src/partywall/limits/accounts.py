@@ -54,8 +54,10 @@ class Accounts:
             decision = Measured(rule, spent, now, cost)
             new = self._cell(rule, spent, now, left, again=not cell.grants)
         if shelf.cells.get(key) is not cell:
-            # A signal handler or finalizer made a call meanwhile, on this very thread.
+            # A signal handler or finalizer made a call meanwhile, on this very thread; it may close cells too.
             return self.again(name, key, cost)
+        if cell.end == CLOSED:
+            new.end = CLOSED
         shelf.cells[key] = new
         if now - self._looked > _PAUSE:
             self._sweep(now)
@@ -130,6 +132,8 @@ class Accounts:
         ):
             return False
         for (place, _), cell in zip(claims, new, strict=True):
+            if place.closings != self._shelves.closings:
+                cell.end = CLOSED
             self._shelves.put(place.shelf, place.key, cell, unnamed=place.unnamed)
         return True
 

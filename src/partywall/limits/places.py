@@ -35,6 +35,8 @@ class Place(NamedTuple):
     rule: Rule
     unnamed: bool
     """Whether the plan does not name the action."""
+    closings: int
+    """How often cells had been closed when the directory was asked."""
     alone: bool = True
     """Whether a call of the action is counted here only."""
 
@@ -51,6 +53,7 @@ class Places:
 
     def of(self, tenant_id: str, action: str, user_id: str | None) -> list[Place]:
         """The tenant's key, the user's, or both."""
+        closings = self._shelves.closings
         tenant = self._directory.require_active(tenant_id)
         limits = self._directory.grants(tenant).rate_limits
         known = Action(action) if action in limits else parse_action(action)
@@ -62,17 +65,14 @@ class Places:
         if unnamed and not self._shelves.has_room_for_unnamed(tenant, known):
             known, unnamed = _DEFAULT, False
         if limit.per == "user":
-            return [
-                Place((known, tenant), self._user(tenant, known, user_id), self._rule(name, "user", limit), unnamed)
-            ]
-        tenants = Place(known, tenant, self._rule(name, "tenant", limit), unnamed)
+            user = self._user(tenant, known, user_id)
+            return [Place((known, tenant), user, self._rule(name, "user", limit), unnamed, closings)]
+        tenants = Place(known, tenant, self._rule(name, "tenant", limit), unnamed, closings)
         if limit.per_user is None:
             return [tenants]
-        users = self._rule(name, "user", limit.per_user)
-        return [
-            tenants._replace(alone=False),
-            Place((known, tenant), self._user(tenant, known, user_id), users, unnamed, alone=False),
-        ]
+        user, rule = self._user(tenant, known, user_id), self._rule(name, "user", limit.per_user)
+        users = Place((known, tenant), user, rule, unnamed, closings)
+        return [tenants._replace(alone=False), users._replace(alone=False)]
 
     def _user(self, tenant: TenantId, action: Action, user_id: str | None) -> str:
         user = _legal_user(acting_user(tenant, user_id))

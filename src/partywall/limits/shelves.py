@@ -73,6 +73,8 @@ class Shelves:
         self._unnamed: dict[str, set[str]] = {}
         self._order: deque[ShelfName] = deque()
         self._lap = 0
+        self.closings = 0
+        """How often cells were closed."""
 
     def __len__(self) -> int:
         return sum(len(shelf.cells) for shelf in self.by_name.values())
@@ -106,6 +108,7 @@ class Shelves:
 
     def close(self, tenants: Iterable[str]) -> None:
         """Let nobody pass by the cells of these tenants without a look at the directory."""
+        self.closings += 1
         for tenant in tenants:
             for cells in self.by_action.values():
                 if tenant in cells:
@@ -115,6 +118,7 @@ class Shelves:
 
     def close_all(self) -> None:
         """Let nobody pass by any cell without a look at the directory."""
+        self.closings += 1
         for shelf in self.by_name.values():
             _close(shelf.cells)
 
