@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 from partywall.backend import Backend, BackendSetup, Placement, Session
 from partywall.errors import BackendError
@@ -19,6 +21,9 @@ from partywall_duckdb.session import TenantSession
 from partywall_duckdb.shard import Shard
 
 __all__ = ["HubBackend", "region_folders"]
+
+_SLICE: Final = 1.0
+"""Seconds that one round of housekeeping checkpoints because memory is short."""
 
 
 def region_folders(setup: BackendSetup) -> dict[Region | None, Path]:
@@ -43,6 +48,7 @@ class HubBackend(Backend):
         self._hub = Hub(options, paths)
         self._shards: dict[Region | None, dict[str, Shard]] = {region: {} for region in folders}
         self._sessions: set[TenantSession] = set()
+        self._relieving = False
         with ExitStack() as undo:
             undo.callback(self.close)  # an engine that does not start holds no file
             self_test(self._hub, folders[None] / LAYOUT)
@@ -83,9 +89,12 @@ class HubBackend(Backend):
         return session
 
     def maintain(self) -> None:
-        """Checkpoint the shards whose log has grown, and look again at those that are damaged."""
+        """Checkpoint the shards whose log has grown or fills the memory, and look again at those that are damaged."""
         for shard in self._all():
             shard.maintain(self._checkpoint_above)
+        self._relieving = self.usable() and self._hub.pressed(relieving=self._relieving)
+        if self._relieving:
+            self._relieve()
 
     def usable(self) -> bool:
         """False once DuckDB has given up the instance that all shards are attached to."""
@@ -105,6 +114,15 @@ class HubBackend(Backend):
                 shard.close()
         finally:
             self._hub.close()
+
+    def _relieve(self) -> None:
+        """Checkpoint the longest logs until memory is free again; what takes too long is gone on with later."""
+        until = time.monotonic() + _SLICE
+        for shard in sorted(self._all(), key=Shard.log_size, reverse=True):
+            if shard.log_size():
+                shard.maintain(0)
+            if time.monotonic() > until or not self._hub.pressed(relieving=True):
+                return
 
     def _opened(self, region: Region | None, name: str) -> Shard:
         shard = self.new_shard(region, name)

@@ -30,6 +30,8 @@ __all__ = ["Database", "DatabaseBackend", "location_of"]
 _ALIAS: Final = "tenant"
 _ADMISSION: Final = 10.0
 """Seconds that a call waits for one of the open databases to become free."""
+_SHORT: Final = 500_000
+"""Bytes of a log that cannot fill an instance's memory: it is not even asked."""
 _PAUSE: Final = 10.0
 """Seconds between two attempts at opening a damaged database."""
 _AT_ONCE: Final = 16
@@ -52,6 +54,11 @@ class Database(Store):
     def usable(self) -> bool:
         """Whether the file is there and in order."""
         return self._attached and self.problem is None and not self.hub.lost
+
+    def maintain(self, log_limit: int) -> None:
+        """Do what is due; a log that fills the instance's memory is worked in although it is short."""
+        pressed = self.log_size() > _SHORT and self.usable and self.hub.pressed()
+        super().maintain(0 if pressed else log_limit)
 
     def close(self, *, checkpoint: bool = True) -> None:
         """Let go of the file, and end the instance."""

@@ -25,6 +25,10 @@ _STATEMENTS: Final = 4096
 _SIDE_FILES: Final = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
 _BLOCK: Final = 16_384
 """Bytes of a block: a table that holds one row takes 17 kB, and not 257 kB."""
+_RELIEF: Final = 4
+"""What part of its memory an instance may hold for what only a checkpoint lets go of."""
+_HELD: Final = "SELECT sum(memory_usage_bytes)::BIGINT FROM duckdb_memory() WHERE tag <> 'BASE_TABLE'"
+"""Pages of a file can be read again; indexes and rows that are only in the log cannot, and fill memory for good."""
 
 
 class Hub:
@@ -35,6 +39,7 @@ class Hub:
             raise BackendError(f"DuckDB {duckdb.__version__} is installed; this backend is made for {_RELEASE}x")
         self._root = duckdb.connect(":memory:", config=_hardened(options))
         self._using_root = threading.Lock()
+        self._relief = options.memory_bytes // _RELIEF
         self.lost = False
         """Whether DuckDB has given up the whole instance: it then refuses every statement until a new one is made."""
         self.statement = lru_cache(_STATEMENTS)(self._parsed)
@@ -65,6 +70,15 @@ class Hub:
     def checkpoint(self, alias: str) -> None:
         """Work the write-ahead log into the file."""
         self._once(f"CHECKPOINT {quote(alias)}")
+
+    def pressed(self, *, relieving: bool = False) -> bool:
+        """Whether so much memory is held for what only a checkpoint lets go of that one is due.
+
+        Once ``relieving`` has begun, it goes on until half of that is free again.
+        """
+        with contextlib.closing(self.cursor()) as cursor:
+            ((held,),) = run(cursor, _HELD)
+        return (held or 0) > (self._relief // 2 if relieving else self._relief)
 
     def note(self, error: duckdb.Error) -> None:
         """Look at an error of a statement: one that is DuckDB's own fault takes the instance with it."""

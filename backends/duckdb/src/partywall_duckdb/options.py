@@ -11,7 +11,7 @@ from partywall.errors import ConfigError
 
 __all__ = ["DatabaseOptions", "Options", "RowOptions", "SchemaOptions"]
 
-_SIZE: Final = re.compile(r"[1-9][0-9]{0,8} ?(?:KB|MB|GB|TB|KiB|MiB|GiB|TiB)")
+_SIZE: Final = re.compile(r"([1-9][0-9]{0,8}) ?([KMGT])(i?)B")
 _RANGES: Final = {
     "shards": (1, 256),
     "schemas_per_shard": (1, 2000),
@@ -32,6 +32,13 @@ class Options:
     """Threads that one DuckDB instance works with, the caller's among them."""
     checkpoint_wal_bytes: int = 16_000_000
     """Size of a write-ahead log, in bytes, above which it is worked into its file."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """The memory limit in bytes."""
+        number, prefix, binary = _SIZE.fullmatch(self.memory_limit).groups()  # type: ignore[union-attr]  # see parse
+        unit: int = (1024 if binary else 1000) ** ("KMGT".index(prefix) + 1)
+        return int(number) * unit
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Self:

@@ -140,6 +140,10 @@ class Store:
             elif self._attached and self._files.log_size() > log_limit and not self._checkpointed(1.0):
                 self._again = now + _PAUSE
 
+    def log_size(self) -> int:
+        """Bytes that were committed since the last checkpoint."""
+        return self._files.log_size() if self._attached else 0
+
     def close(self, *, checkpoint: bool = True) -> None:
         """Let go of the file, after a checkpoint if there is anything in its log."""
         with self._housekeeping:
