@@ -25,6 +25,8 @@ _STATEMENTS: Final = 4096
 _SIDE_FILES: Final = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
 _BLOCK: Final = 16_384
 """Bytes of a block: a table that holds one row takes 17 kB, and not 257 kB."""
+_ROW_GROUP: Final = 16_384
+"""Rows that a checkpoint holds in memory at once: with the usual 122,880 of them, wide rows do not fit."""
 _RELIEF: Final = 4
 """What part of its memory an instance may hold for what only a checkpoint lets go of."""
 _HELD: Final = "SELECT sum(memory_usage_bytes)::BIGINT FROM duckdb_memory() WHERE tag <> 'BASE_TABLE'"
@@ -61,7 +63,7 @@ class Hub:
 
     def attach(self, file: Path, alias: str) -> None:
         """Open a file under a name, or raise duckdb.Error."""
-        self._once(f"ATTACH ? AS {quote(alias)} (BLOCK_SIZE {_BLOCK})", [str(file)])
+        self._once(f"ATTACH ? AS {quote(alias)} (BLOCK_SIZE {_BLOCK}, ROW_GROUP_SIZE {_ROW_GROUP})", [str(file)])
 
     def detach(self, alias: str) -> None:
         """Let go of a file; nothing is written."""
