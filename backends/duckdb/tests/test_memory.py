@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from partywall.backend import Delete, Insert
+from partywall.backend import Count, Delete, Insert
 from partywall.errors import BackendError
 from partywall_duckdb.options import Options
 
@@ -48,6 +48,24 @@ def test_schemas_that_fill_the_memory_are_worked_into_their_files_one_after_the_
             backend.maintain()
     assert backend.health() == {}
     assert schemas.note_ids(schemas.session(backend, "ten_many0000")) == ["n1"]
+
+
+def test_a_checkpoint_that_finds_no_memory_takes_the_file_out_of_service_for_a_moment_only(store: Any) -> None:
+    backend = store.open(shards=1, memory_limit="32MB", checkpoint_wal_bytes=2**40)
+    placement = store.placed(backend, "ten_aaaa")
+    written = 0
+    while not store.reports:
+        session = backend.session(placement)
+        session.write(Insert(store.notes, [store.note(f"n{written}-{row}", title=TEXT) for row in range(20)]))
+        session.close()
+        written += 1
+        backend.maintain()
+    assert [event for event, _ in store.reports] == [f"{store.noun}.damaged"]
+    for _ in range(3):
+        store.clock.advance(20)
+        backend.maintain()
+        assert backend.session(placement).count(Count(store.notes)) == 20 * written
+    assert len(store.reports) == 1
 
 
 def test_little_that_is_held_is_left_alone(store: Any) -> None:

@@ -12,6 +12,7 @@ from partywall.isolation.arrow import ArrowData, ArrowTable
 from partywall.isolation.isolation import Isolation
 from partywall.isolation.moving import Batch, Move
 from partywall.isolation.pending import PendingMove
+from partywall.isolation.places import StoreProblem
 from partywall.isolation.query import Page, ScopedQuery
 from partywall.isolation.rawsql import Parameters
 from partywall.model import Strategy
@@ -159,4 +160,11 @@ class AsyncIsolation:
         return await self._workers.run(
             self,
             self._sync.pending_moves,
+        )
+
+    async def check_stores(self) -> list[StoreProblem]:
+        """What is wrong with the stores: each tenant's place is opened, and asked whose it is."""
+        return await self._workers.run(
+            self,
+            self._sync.check_stores,
         )

@@ -9,6 +9,7 @@ from partywall.cli import (  # noqa: F401  # each adds its own
     plugins,
     schema,
     status,
+    stores,
     tenants,
     usage,
     validate,

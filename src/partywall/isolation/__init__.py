@@ -4,6 +4,7 @@ from partywall.isolation.cursors import Cursors
 from partywall.isolation.isolation import Isolation
 from partywall.isolation.moving import Batch, Move
 from partywall.isolation.pending import PendingMove, pending_moves
+from partywall.isolation.places import StoreProblem
 from partywall.isolation.query import Page, ScopedQuery
 from partywall.isolation.rawsql import RawSql
 from partywall.isolation.scope import CancelToken, TurnTaken, cancel_token, may_wait
@@ -21,6 +22,7 @@ __all__ = [
     "PendingMove",
     "RawSql",
     "ScopedQuery",
+    "StoreProblem",
     "Stores",
     "TurnTaken",
     "cancel_token",

@@ -12,7 +12,7 @@ from partywall.isolation.counting import RowCounter
 from partywall.isolation.cursors import Cursors
 from partywall.isolation.moving import Batch, Edit, Move, Moves
 from partywall.isolation.pending import PendingMove, pending_moves
-from partywall.isolation.places import Places
+from partywall.isolation.places import Places, StoreProblem
 from partywall.isolation.query import ScopedQuery
 from partywall.isolation.rawsql import RawSql
 from partywall.isolation.recounting import Recounting
@@ -106,7 +106,11 @@ class Isolation:
 
     def check_placeable(self, strategy: Strategy, region: Region | None) -> None:
         """Raise what provisioning would: BackendNotFound, ConfigError, or BackendError for the region."""
-        self._places.check(strategy, region)
+        self._places.check_placeable(strategy, region)
+
+    def check_stores(self) -> list[StoreProblem]:
+        """What is wrong with the stores: each tenant's place is opened, and asked whose it is."""
+        return self._places.check()
 
     def provision(self, tenant_id: TenantId) -> Placement:
         """Make room for the tenant where its plan and region say, and record it; finds what is there already."""

@@ -91,7 +91,7 @@ class Moves:
             named = [part for part, told in (("strategy", strategy), ("region", region)) if told is not None]
             wished = self._places.wanted(tenant_id)
             to = (strategy or source.strategy, region or source.region) if named else wished
-            self._places.check(*to)
+            self._places.check_placeable(*to)
             target = Placement(tenant_id, to[0], self._stores.chosen(to[0]).spec.name, to[1], "")
             if _door(source) == _door(target):
                 self._keep_wish(source, named)

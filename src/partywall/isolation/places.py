@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from partywall.audit import AuditLog
 from partywall.backend import Backend, Capability, Placement
 from partywall.directory import Directory
+from partywall.errors import PartywallError
 from partywall.isolation.counting import RowCounter
 from partywall.isolation.scope import Scope
 from partywall.isolation.stores import Stores
@@ -16,7 +18,19 @@ from partywall.ledger import Ledger, Transaction
 from partywall.model import Strategy
 from partywall.names import Region, TenantId
 
-__all__ = ["Places"]
+__all__ = ["Places", "StoreProblem"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreProblem:
+    """One thing that is wrong with a store."""
+
+    backend: str
+    place: str
+    """The region, if any, and the backend's own words for the place."""
+    problem: str
+    tenant_id: TenantId | None = None
+    """Whose place could not be opened; None where the store itself tells what is wrong."""
 
 
 class Places:
@@ -40,7 +54,7 @@ class Places:
         region = self._directory.spec(tenant_id).settings.data_residency
         return self._directory.grants(tenant_id).isolation, region
 
-    def check(self, strategy: Strategy, region: Region | None) -> None:
+    def check_placeable(self, strategy: Strategy, region: Region | None) -> None:
         """Raise what provisioning would: BackendNotFound, ConfigError, or BackendError for the region."""
         self._stores.chosen(strategy)
         self._stores.check_region(region)
@@ -84,6 +98,19 @@ class Places:
             backend.provision(placement.tenant_id, placement.region)
         return backend
 
+    def check(self) -> list[StoreProblem]:
+        """What is wrong with the places of tenants: each is opened, and asked whose it is."""
+        found: dict[StoreProblem, None] = {}
+        for placement in self._ledger.read(lambda tx: tx.placements()):
+            try:
+                self.ready(placement).session(placement).close()
+            except PartywallError as error:
+                place = f"{placement.region}/{placement.location}" if placement.region else placement.location
+                found[StoreProblem(placement.backend, place, str(error), placement.tenant_id)] = None
+        for backend, problems in self._stores.health().items():
+            found |= {StoreProblem(backend, place, problem): None for place, problem in problems.items()}
+        return list(found)
+
     def opened(self, placement: Placement) -> Scope:
         """A scope that follows the placement, and that is nobody else's."""
         self.ready(placement)
@@ -100,7 +127,7 @@ class Places:
 
     def _place(self, tenant_id: TenantId) -> Placement:
         strategy, region = self.wanted(tenant_id)
-        self.check(strategy, region)
+        self.check_placeable(strategy, region)
         found = self._stores.chosen(strategy)
         location = self._stores.backend(found.spec.name).provision(tenant_id, region)
         placement = Placement(tenant_id, strategy, found.spec.name, region, location)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 from partywall.audit import acting_as
@@ -23,8 +23,8 @@ __all__ = ["Commands", "queue_command"]
 _log: Final = logging.getLogger("partywall.commands")
 _EXPIRES: Final = 60.0
 """Seconds after which a queued command is refused: whoever asked has given up waiting."""
-_LONG: Final = frozenset({"isolation.move", "isolation.move_pending"})
-"""What has a thread of its own: a suspension must not wait for somebody's rows to be copied."""
+_LONG: Final = frozenset({"isolation.move", "isolation.move_pending", "isolation.check_stores"})
+"""What has a thread of its own: a suspension must not wait for somebody's rows to be copied, or stores to be read."""
 
 
 def queue_command(ledger: Ledger, clock: Clock, name: str, arguments: Mapping[str, Any], *, actor: str) -> str:
@@ -49,7 +49,7 @@ class Commands:
     def __init__(self, ledger: Ledger, clock: Clock, tenants: Tenants, isolation: Isolation) -> None:
         self._ledger = ledger
         self._clock = clock
-        self._long = ThreadPoolExecutor(1, thread_name_prefix="partywall-moves")
+        self._long = ThreadPoolExecutor(1, thread_name_prefix="partywall-commands")
         self._known: dict[str, Callable[..., Any]] = {
             "tenants.create": tenants.create,
             "tenants.update_settings": tenants.update_settings,
@@ -63,6 +63,7 @@ class Commands:
             "tenants.purge_due": tenants.purge_due,
             "isolation.move": isolation.move,
             "isolation.move_pending": isolation.move_pending,
+            "isolation.check_stores": lambda: [asdict(problem) for problem in isolation.check_stores()],
         }
 
     def run(self, name: str, arguments: Mapping[str, Any]) -> Any:

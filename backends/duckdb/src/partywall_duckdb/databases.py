@@ -105,6 +105,7 @@ class DatabaseBackend(Backend):
         self._pool: Pool[Key, Database] = Pool(self._options.max_open, setup.clock, self._opened)
         self._sessions: set[TenantSession] = set()
         self._damaged: dict[Key, _Damage] = {}
+        self._resting: dict[Key, float] = {}
 
     def provision(self, tenant_id: TenantId, region: Region | None) -> str:
         """The place of the tenant's file, which is there when this returns."""
@@ -190,7 +191,9 @@ class DatabaseBackend(Backend):
         hub = Hub(self._options, [files.main, files.new])
         gate = Gate()
         contents = Schemas(_ALIAS, self._setup, gate, hub.cursor)
-        return Database(self._setup, hub, files, place_of(region, location), gate, contents)
+        database = Database(self._setup, hub, files, place_of(region, location), gate, contents)
+        database.rested_at = self._resting.get(key, 0.0)
+        return database
 
     def _ready(self, key: Key, patience: float) -> Database:
         """The database, pinned, with its tables as declared."""
@@ -207,6 +210,8 @@ class DatabaseBackend(Backend):
 
     def _note(self, key: Key, database: Database) -> None:
         """Keep what is wrong with a database, which may be closed before anybody asks."""
+        if database.rested_at:
+            self._resting[key] = database.rested_at
         health = database.health()
         if health:
             self._damaged[key] = _Damage(health, database.refusal, self._setup.clock.monotonic() + _PAUSE)

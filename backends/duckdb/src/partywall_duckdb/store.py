@@ -29,6 +29,8 @@ DAMAGED: Final = "the store of this tenant is damaged; its operator was told"
 _FORMAT: Final = 1
 _PAUSE: Final = 10.0
 """Seconds between two attempts at a checkpoint that found no moment, or at opening a damaged file."""
+_REST: Final = 600.0
+"""Seconds until the next checkpoint after one that failed: each failure takes the file out of service for a moment."""
 
 
 class _Stranger(Exception):
@@ -57,6 +59,8 @@ class Store:
         """What is wrong, for operators; None when all is well."""
         self.refusal: type[PartywallError] = BackendError
         """What is raised while something is wrong."""
+        self.rested_at = 0.0
+        """The monotonic time before which no checkpoint is tried, because one has failed."""
         self._setup = setup
         self._files = files
         self._contents = contents
@@ -137,7 +141,7 @@ class Store:
                 self._reopen()
             elif self._attached and not self._files.in_place():
                 self._fail("its file was replaced or removed while it was in use")
-            elif self._attached and self._files.log_size() > log_limit and not self._checkpointed(1.0):
+            elif now >= self.rested_at and self.log_size() > log_limit and not self._checkpointed(1.0):
                 self._again = now + _PAUSE
 
     def log_size(self) -> int:
@@ -303,6 +307,7 @@ class Store:
             self._files.unguard()
         except (OSError, duckdb.Error) as error:
             # The guard copy stays: together with the log it is everything that was acknowledged.
+            self.rested_at = self._setup.clock.monotonic() + _REST
             self._fail(f"checkpoint failed: {_first_line(error)}")
         return True
 
