@@ -79,6 +79,12 @@ class ResurrectsDroppedRows(HonestBackend):
         self.places.pop(placement.location, None)
 
 
+@caught_by("test_several_tenants_that_are_dropped_at_once_are_gone_and_the_others_whole")
+class DropsTheFirstOfSeveral(HonestBackend):
+    def drop_many(self, placements: Sequence[Placement]) -> None:
+        self.drop(placements[0])
+
+
 @caught_by("test_e9_what_was_dropped_is_not_there_after_a_restart", durable=True)
 class ForgetsADropAtTheNextStart(DurableBackend):
     def drop(self, placement: Placement) -> None:

@@ -148,6 +148,16 @@ class Placing(Kit):
         with pytest.raises(ConfigError):
             store.open(options={token(): 1})
 
+    def test_several_tenants_that_are_dropped_at_once_are_gone_and_the_others_whole(self, store: Store) -> None:
+        for tenant in (MINE, *OTHERS):
+            store.fill(tenant)
+        before = store.rows(OTHERS[-1])
+        going = [store.placed(tenant) for tenant in (MINE, *OTHERS[:-1])]
+        for _ in range(2):
+            store.backend.drop_many(going)
+        assert [store.backend.stamp(place) for place in going] == [None] * len(going)
+        assert store.rows(OTHERS[-1]) == before
+
     def test_housekeeping_changes_no_rows_and_finds_nothing_wrong(self, store: Store) -> None:
         session = store.session(MINE)
         session.begin()
