@@ -6,8 +6,9 @@ from contextlib import closing
 
 import pytest
 
-from partywall.catalog import check, edit_plan, look, reported
+from partywall.catalog import check, edit_plan, look, look_at, reported
 from partywall.catalog.cache import Cache
+from partywall.catalog.reader import Folder
 from partywall.errors import ConfigError, InvalidArgument
 from partywall.names import PlanName
 
@@ -89,3 +90,31 @@ def test_a_folder_without_usable_plans_cannot_be_looked_at(files) -> None:
     files.write("plans.yaml", "plans: 3\n")
     with pytest.raises(ConfigError):
         look(files.root)
+
+
+def test_a_look_at_one_tenant_opens_no_other_tenants_file(files, monkeypatch) -> None:
+    for slug in ("acme", "beta", "gamma"):
+        files.tenant(slug)
+    files.open().close()
+    files.tenant("acme", plan="starter")
+    opened: list[str] = []
+    read = Folder.read
+    monkeypatch.setattr(Folder, "read", lambda folder, key: (opened.append(key), read(folder, key))[1])
+    for reference in ("acme", "ten_acme0001"):
+        seen = look_at(files.root, reference)
+        assert (seen.snapshot.by_slug("acme").type, len(seen.snapshot)) == ("starter", 1)
+    assert {key for key in opened if key.startswith("tenants/")} == {"tenants/acme.yaml"}
+
+
+def test_what_one_file_alone_cannot_tell_is_left_to_a_look_at_all(files) -> None:
+    files.tenant("acme")
+    files.tenant("beta")
+    assert look_at(files.root, "acme") is None, "no catalog was ever open"
+    files.open().close()
+    assert look_at(files.root, "nobody") is None
+    files.write("tenants/acme.yaml", files.text("tenants/acme.yaml").replace("slug: acme", "slug: other"))
+    assert look_at(files.root, "acme") is None
+    files.write("tenants/acme.yaml", "slug: [\n")
+    assert look_at(files.root, "acme") is None
+    (files.tenants / "beta.yaml").unlink()
+    assert look_at(files.root, "beta") is None

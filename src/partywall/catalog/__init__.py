@@ -4,7 +4,7 @@ from partywall.catalog.catalog import Catalog
 from partywall.catalog.checking import check
 from partywall.catalog.document import Document, load
 from partywall.catalog.health import Health
-from partywall.catalog.look import Look, edit_plan, last_good, look, reported, stamp
+from partywall.catalog.look import Look, edit_plan, last_good, look, look_at, reported, stamp
 from partywall.catalog.snapshot import CatalogChange, Snapshot
 from partywall.catalog.trail import Edit, Edited
 
@@ -22,6 +22,7 @@ __all__ = [
     "last_good",
     "load",
     "look",
+    "look_at",
     "reported",
     "stamp",
 ]

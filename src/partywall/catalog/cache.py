@@ -9,7 +9,7 @@ import contextlib
 import json
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -96,7 +96,7 @@ class Cache:
     def all(self) -> Iterator[tuple[str, Good]]:
         """The last good version of each file, a few at a time: there may be very many."""
         rows: list[tuple[Any, ...]] = []
-        found = self._rows()
+        found = self._rows(_GOOD)
         self._guarded(lambda: rows.extend(islice(found, _AT_ONCE)))
         while rows:
             for key, *good in rows:
@@ -104,9 +104,23 @@ class Cache:
             rows.clear()
             self._guarded(lambda: rows.extend(islice(found, _AT_ONCE)))
 
-    def _rows(self) -> Iterator[tuple[Any, ...]]:
+    def _rows(self, query: str, *values: str) -> Iterator[tuple[Any, ...]]:
         if self._connection is not None:
-            yield from self._connection.execute(_GOOD)
+            yield from self._connection.execute(query, values)
+
+    def some(self, keys: Collection[str]) -> Iterator[tuple[str, Good]]:
+        """The last good versions of these files."""
+        rows: list[tuple[Any, ...]] = []
+        marks = ", ".join("?" * len(keys))
+        self._guarded(lambda: rows.extend(self._rows(f"{_GOOD} WHERE key IN ({marks})", *keys)))
+        return ((key, Good(*good)) for key, *good in rows)
+
+    def key_of(self, reference: str) -> str | None:
+        """The file of the tenant that had this id or slug when it was last found well."""
+        rows: list[tuple[Any, ...]] = []
+        named = json.dumps(reference)
+        self._guarded(lambda: rows.extend(self._rows("SELECT key, entry FROM good WHERE instr(entry, ?)", named)))
+        return next((key for key, entry in rows if reference in json.loads(entry)[2:4]), None)
 
     def store(self, changes: Mapping[str, Good | None], edited: Mapping[str, str] = _NOTHING) -> None:
         """Remember these versions, and documents of edits by id; None forgets the file. All or none."""

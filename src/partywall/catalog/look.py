@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +15,7 @@ from partywall.catalog.changes import Changes, identity_line
 from partywall.catalog.document import Document
 from partywall.catalog.edits import with_first_line
 from partywall.catalog.health import Health, health_of
-from partywall.catalog.reader import UNSEEN, Folder, Read, digest_of
+from partywall.catalog.reader import FIXED, UNSEEN, Folder, Read, Signature, digest_of
 from partywall.catalog.reload import Reload
 from partywall.catalog.snapshot import Snapshot
 from partywall.clock import SystemClock
@@ -23,7 +23,7 @@ from partywall.errors import ConfigError, InvalidArgument, Problem
 from partywall.model import EngineConfig, Table
 from partywall.names import PlanName, TableName
 
-__all__ = ["Look", "edit_plan", "last_good", "look", "reported", "stamp"]
+__all__ = ["Look", "edit_plan", "last_good", "look", "look_at", "reported", "stamp"]
 
 
 class Look:
@@ -52,6 +52,21 @@ def look(root: Path, *, last_good: bool = True, give_ids: bool = False) -> Look:
     identify = _given if give_ids else _without
     with _last_good(Path(root)) if last_good else _nothing() as cache:
         return Look(Reload(Folder(Path(root)), SystemClock(), cache, identify))
+
+
+def look_at(root: Path, reference: str) -> Look | None:
+    """As ``look``, at one tenant's file, found by id or slug, and those that all share; the others are left alone.
+
+    None when no catalog knew the tenant, or its file is not what it was in a way that only a look at all can judge.
+    """
+    with _last_good(Path(root)) as cache:
+        key = None if cache is None else cache.key_of(reference)
+        if key is None:
+            return None
+        with closing(_LastGoodOf(Folder(Path(root).absolute()).cache, key)) as one:
+            found = Look(Reload(_FolderOf(Path(root), key), SystemClock(), one, _without))
+    named = found.snapshot.entry(reference) or found.snapshot.entry_by_slug(reference)
+    return None if named is None or found.problems else found
 
 
 def last_good(root: Path) -> Snapshot | None:
@@ -100,6 +115,9 @@ class _LastGood(Cache):
     def store(self, changes: Mapping[str, Good | None], edited: Mapping[str, str] = MappingProxyType({})) -> None:
         """Remember nothing."""
 
+    def keep_intents(self, key: str, intents: Iterable[tuple[Any, ...]]) -> None:
+        """Remember nothing."""
+
     def unrecorded(self) -> dict[str, str]:
         """Nothing: records are the engine's to write."""
         return {}
@@ -107,6 +125,35 @@ class _LastGood(Cache):
     def intents(self) -> list[tuple[str, list[Any]]]:
         """Nothing: what an operator overwrote is the engine's to write again."""
         return []
+
+
+class _LastGoodOf(_LastGood):
+    """Those of one tenant's file and of the files that all share."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        self._keys = (*FIXED, key)
+        super().__init__(path)
+
+    def all(self) -> Iterator[tuple[str, Good]]:
+        """Those versions alone."""
+        return self.some(self._keys)
+
+
+class _FolderOf(Folder):
+    """One tenant's file, and the files that all share."""
+
+    def __init__(self, root: Path, key: str) -> None:
+        super().__init__(root)
+        self._keys = (*FIXED, key)
+
+    def entries(self) -> Iterator[tuple[str, Signature]]:
+        """Those files alone."""
+        looks = ((key, self.look(key)) for key in self._keys)
+        return ((key, signature) for key, signature in looks if signature is not None)
+
+    def keys(self) -> set[str]:
+        """Their keys."""
+        return {key for key, _ in self.entries()}
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Noticing edits: events for speed, a sweep for truth, and a supervisor that keeps both going.
 
 The handler of events only adds names to a set: an exception there would end watchdog's thread for good,
-and its queue loses events when a burst is handled slowly. Everything else happens in one worker thread.
+and its queue loses events when a burst is handled slowly. One worker thread reads what events tell of; another
+looks at every file from time to time, so that with very many files no edit waits for that.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ QUIET_SECONDS: Final = 0.1
 BURST_SECONDS: Final = 2.0
 BURST_FILES: Final = 16
 DEAD_SWEEP_SECONDS: Final = 1.0
+_REST: Final = 9
+"""So many times as long as a look at very many files takes, nobody looks at them all again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,10 @@ class Watcher:
         self._observer: Any = None
         self._watched: tuple[object, ...] = ()
         self._overflow = _Overflow(self._wake)
-        self._thread = threading.Thread(target=self._run, name="partywall-catalog", daemon=True)
+        self._threads = (
+            threading.Thread(target=self._run, args=(self._look_once,), name="partywall-catalog", daemon=True),
+            threading.Thread(target=self._run, args=(self._sweep_once,), name="partywall-sweep", daemon=True),
+        )
 
     @property
     def events(self) -> bool:
@@ -132,15 +138,17 @@ class Watcher:
         """Watch from now on."""
         logging.getLogger("watchdog.observers.inotify_c").addHandler(self._overflow)
         self._observe()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
-        """Stop both threads and wait for them, unless called from one of them."""
+        """Stop the threads and wait for them, unless called from one of them."""
         with self._condition:
             self._closing = True
             self._condition.notify_all()
-        if self._thread.is_alive() and threading.current_thread() is not self._thread:
-            self._thread.join(timeout=30)
+        for thread in self._threads:
+            if thread.is_alive() and threading.current_thread() is not thread:
+                thread.join(timeout=30)
         self._stop_observer()
         logging.getLogger("watchdog.observers.inotify_c").removeHandler(self._overflow)
 
@@ -188,36 +196,36 @@ class Watcher:
         if observer is not None:
             _stop(observer)
 
-    def _run(self) -> None:
-        while True:
+    def _run(self, once: Callable[[], None]) -> None:
+        while not self._closing:
             try:
-                keys, sweep = self._wait()
-                if self._closing:
-                    return
-                if keys:
-                    self._look(keys)
-                if sweep:
-                    self._sweep()
+                once()
             except Exception:  # noqa: BLE001  # the thread lives as long as the catalog
                 _log.exception("reloading failed; what is in force stays, and the next look tries again")
                 self._plan_sweep(time.monotonic() + DEAD_SWEEP_SECONDS)
 
-    def _wait(self) -> tuple[set[str], bool]:
-        """Sleep until files are due or a sweep is."""
+    def _look_once(self) -> None:
+        """Sleep until files are due, and read them."""
         with self._condition:
-            while not self._closing:
-                now = time.monotonic()
-                moment = self._moment(now)
-                if moment <= now or self._next_sweep <= now:
-                    keys = {key for key, due in self._due.items() if due <= now} if moment <= now else set()
-                    for key in keys:
-                        del self._due[key]
-                    sweep = self._next_sweep <= now
-                    if sweep:
-                        self._next_sweep = float("inf")
-                    return keys, sweep
-                self._condition.wait(min(moment, self._next_sweep) - now)
-            return set(), False
+            while (moment := self._moment(now := time.monotonic())) > now:
+                self._condition.wait(min(moment - now, threading.TIMEOUT_MAX))
+                if self._closing:
+                    return
+            keys = {key for key, due in self._due.items() if due <= now}
+            for key in keys:
+                del self._due[key]
+        if keys:
+            self._look(keys)
+
+    def _sweep_once(self) -> None:
+        """Sleep until every file is to be looked at, and do so."""
+        with self._condition:
+            while self._next_sweep > (now := time.monotonic()):
+                self._condition.wait(min(self._next_sweep - now, threading.TIMEOUT_MAX))
+                if self._closing:
+                    return
+            self._next_sweep = float("inf")
+        self._sweep()
 
     def _moment(self, now: float) -> float:
         """When the next files are to be read: at once, or, in a burst, when it is over or goes on for too long."""
@@ -236,13 +244,15 @@ class Watcher:
         self._plan_sweep(self._expiry())
 
     def _sweep(self) -> None:
+        begun = time.monotonic()
         if not self.events or self._watched != self._identity():
             self._observe()
         alive = self.events
         restless = self._target.sweep(alive)
         seconds = self._sweep_seconds if alive else min(self._sweep_seconds, DEAD_SWEEP_SECONDS)
         pause = min(seconds, QUIET_SECONDS) if restless else seconds
-        self._plan_sweep(min(time.monotonic() + pause, self._expiry()))
+        now = time.monotonic()
+        self._plan_sweep(min(now + max(pause, _REST * (now - begun)), self._expiry()))
 
     def _expiry(self) -> float:
         seconds = self._target.next_expiry()
@@ -251,6 +261,7 @@ class Watcher:
     def _plan_sweep(self, moment: float) -> None:
         with self._condition:
             self._next_sweep = min(self._next_sweep, moment)
+            self._condition.notify_all()
 
 
 def _stop(observer: Any) -> None:

@@ -12,7 +12,7 @@ __all__ = ["tenant_id"]
 
 def tenant_id(call: Call, reference: str) -> TenantId:
     """The id of the tenant with this id or slug, whatever its status; TenantNotFound."""
-    with look(call.folder) as sight:
+    with look(call.folder, reference) as sight:
         try:
             return sight.directory.find(reference)
         except TenantNotFound:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
 
-from partywall.catalog import Catalog, Health, Look, Snapshot, reported
+from partywall.catalog import Catalog, Health, Look, Snapshot, look_at, reported
 from partywall.catalog import look as look_at_files
 from partywall.directory import Directory
 from partywall.errors import Problem
@@ -50,11 +50,15 @@ class Sight:
 
 
 @contextmanager
-def look(folder: DataFolder) -> Iterator[Sight]:
-    """Look at the folder; ConfigError when its files were never usable, LedgerError."""
+def look(folder: DataFolder, reference: str | None = None) -> Iterator[Sight]:
+    """Look at the folder; ConfigError when its files were never usable, LedgerError.
+
+    With an id or a slug, at the file of that tenant alone if that is enough.
+    """
     folder.require()
     with open_for_reading(folder) as ledger:
-        yield Sight(look_at_files(folder.root), ledger, reported(folder.root))
+        one = None if reference is None else look_at(folder.root, reference)
+        yield Sight(one or look_at_files(folder.root), ledger, reported(folder.root))
 
 
 @contextmanager

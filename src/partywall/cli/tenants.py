@@ -55,7 +55,7 @@ def list_tenants(call: Call, status: str | None, plan: str | None) -> None:
 def show(call: Call, ref: str) -> None:
     """Show all that is known of a tenant."""
     known = tenant_id(call, ref)
-    with look(call.folder) as sight:
+    with look(call.folder, known) as sight:
         placement = sight.ledger.read(lambda tx: tx.placement(known))
         document = tenant_document(sight.directory.tenant(known), sight.directory.grants(known), placement)
     if call.output.as_json:

@@ -36,7 +36,7 @@ def show(call: Call, ref: str, period: str | None) -> None:
     """Show a tenant's usage against its quotas."""
     month = period or month_of(SystemClock().now())
     known = tenant_id(call, ref)
-    with look(call.folder) as sight:
+    with look(call.folder, known) as sight:
         document = _usage(sight, known, month)
     if call.output.as_json:
         call.output.document(document)
@@ -86,7 +86,7 @@ def list_usage(call: Call, period: str | None) -> None:
 def history(call: Call, ref: str, metric: str | None, plot: bool, drawing: Path | None) -> None:
     """Show a tenant's totals month by month: of tokens those of the month, of the rest what there was at its end."""
     known = tenant_id(call, ref)
-    with look(call.folder) as sight:
+    with look(call.folder, known) as sight:
         slug = sight.directory.spec(known).slug
         totals = Usage(sight.ledger, sight.directory, SystemClock()).history(known, metric)
     if drawing is not None:
