@@ -7,7 +7,7 @@ from importlib import import_module
 
 from benchmarks import _report
 
-ALL = ("limits", "wall", "ledger", "imports")
+ALL = ("limits", "wall", "ledger", "catalog", "imports")
 
 
 def main() -> int:

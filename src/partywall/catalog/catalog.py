@@ -35,6 +35,7 @@ __all__ = ["Catalog"]
 _log = logging.getLogger("partywall.catalog")
 _QUIET_SECONDS: Final = 0.05
 _PATIENT_SECONDS: Final = 1.0
+_TOGETHER_SECONDS: Final = 2.0
 _REFRESH_LOOKS: Final = 20
 _TELLING_SECONDS: Final = 5.0
 
@@ -85,6 +86,7 @@ class Catalog:
         self._last_failure: float | None = None
         self._checked_at = self._clock.now()
         self._sweeps = 1
+        self._restless_since: float | None = None
         self._watch = watch
         self._watcher: Watcher | None = None
         self._closed = False
@@ -318,7 +320,14 @@ class Catalog:
         return Target(look=self._look, sweep=self._sweep_in_background, next_expiry=self._next_expiry)
 
     def _sweep_in_background(self, patient: bool) -> bool:
-        return self._sweep(_PATIENT_SECONDS if patient else _QUIET_SECONDS, final=False, together=False)
+        # Files that come together are one snapshot, unless one of them never rests.
+        together = self._restless_since is None or time.monotonic() - self._restless_since < _TOGETHER_SECONDS
+        restless = self._sweep(_PATIENT_SECONDS if patient else _QUIET_SECONDS, final=False, together=together)
+        if not restless:
+            self._restless_since = None
+        elif self._restless_since is None:
+            self._restless_since = time.monotonic()
+        return restless
 
     def _next_expiry(self) -> float | None:
         with self._lock:

@@ -119,6 +119,7 @@ class Watcher:
         self._last_event = 0.0
         self._recent: list[float] = []
         self._next_sweep = 0.0
+        self._swapped = False
         self._closing = False
         self._observer: Any = None
         self._watched: tuple[object, ...] = ()
@@ -156,6 +157,7 @@ class Watcher:
         now = time.monotonic()
         with self._condition:
             if key is None:
+                self._swapped = True
                 self._next_sweep = min(self._next_sweep, now + delay)
             else:
                 if not self._due:
@@ -245,10 +247,14 @@ class Watcher:
 
     def _sweep(self) -> None:
         begun = time.monotonic()
-        if not self.events or self._watched != self._identity():
+        moved = self._watched != self._identity()
+        if not self.events or moved:
             self._observe()
+        # What a swapped link brings was finished before, so it need not rest for long.
+        self._swapped |= moved
         alive = self.events
-        restless = self._target.sweep(alive)
+        restless = self._target.sweep(alive and not self._swapped)
+        self._swapped &= restless
         seconds = self._sweep_seconds if alive else min(self._sweep_seconds, DEAD_SWEEP_SECONDS)
         pause = min(seconds, QUIET_SECONDS) if restless else seconds
         now = time.monotonic()
