@@ -19,7 +19,7 @@ from partywall.directory import Directory, DirectoryChange
 from partywall.errors import Problem
 from partywall.folder import DataFolder
 from partywall.housekeeping import Announcer, Housekeeper
-from partywall.isolation import Cursors, Guard, Isolation, PendingMove, RawSql, ScopedQuery, Stores
+from partywall.isolation import Cursors, Guard, Isolation, PendingMove, RawSql, ScopedQuery, Sealed, Stores
 from partywall.journal import Journal
 from partywall.ledger import AuditRecord, open_ledger
 from partywall.limits import Limiter
@@ -117,7 +117,8 @@ class Engine:
         rows.retire()
         journal = Journal(self._ledger, self.audit, self.clock)
         edit = self.catalog.edit_tenant
-        raw = RawSql(stores.sql_tier, self.catalog.config.sql, max_rows=self.catalog.config.max_rows)
+        limits = self.catalog.config.sql
+        raw = RawSql(stores.sql_tier, Sealed(lambda: self.registry.sealed_sql, limits), guard, limits)
         self.isolation = Isolation(self.directory, journal, stores, guard, cursors, raw, rows, edit)
         self.limiter = Limiter(self.directory, self.clock)
         opened.callback(self.limiter.close)

@@ -57,6 +57,18 @@ def partywall_config_refused(problems: Sequence[Problem]) -> None:
     """
 
 
+@hookspec(firstresult=True)
+def partywall_sealed_sql() -> Sequence[str] | None:
+    """The program, with its first arguments, that runs one statement of sealed SQL; the first plugin's is taken.
+
+    Called when engine.yaml chooses ``sql: sealed``. The engine starts it for each statement, without environment
+    or open files, appends the most bytes of memory and seconds of processor time as two numbers, which the
+    program must impose on itself first, and writes to its input: the length of a pickle in 8 bytes, the pickle of
+    (``partywall.backend.Sql``, the tables), and an Arrow IPC stream of each table's rows. It reads from its output
+    one line, ``{"error": null}`` or what to tell the caller, and then an Arrow IPC stream of the result.
+    """
+
+
 @hookspec
 def partywall_status_changed(tenant_id: TenantId, before: Status | None, after: Status | None) -> None:
     """A tenant's status in force changed; None stands for a tenant that is not there.

@@ -50,10 +50,18 @@ class Registry:
         self._manager.add_hookspecs(hookspecs)
         self.problems: list[PluginProblem] = []
         self.backends: dict[str, FoundBackend] = {}
+        self._sealed_sql: Sequence[str] | None = None
         for entry_point in sorted(entry_points(group=hookspecs.GROUP), key=lambda found: found.name):
             self._load(entry_point)
         for plugin in plugins:
             self._add(plugin, getattr(plugin, "__name__", type(plugin).__name__), "embedder", "")
+
+    @property
+    def sealed_sql(self) -> Sequence[str] | None:
+        """The program that runs sealed SQL; None when no plugin brings one."""
+        if self._sealed_sql is None:
+            self._sealed_sql = self._manager.hook.partywall_sealed_sql()
+        return self._sealed_sql
 
     @property
     def hook(self) -> Any:
@@ -83,8 +91,13 @@ class Registry:
         if wanted is SqlTier.VALIDATED and not able:
             raise ConfigError(
                 f"engine.yaml: backend '{spec.name}' cannot have 'sql: validated': its tenants share one store, and a "
-                "guard of texts would be all that keeps a statement from the others; write 'sql: refused', or place "
-                "tenants who need SQL at database_level"
+                "guard of texts would be all that keeps a statement from the others; write 'sql: sealed' or "
+                "'sql: refused', or place tenants who need SQL at database_level"
+            )
+        if wanted is SqlTier.SEALED and self.sealed_sql is None:
+            raise ConfigError(
+                f"engine.yaml: 'sql: sealed' of backend '{spec.name}' needs a plugin that brings a process for it; "
+                f"install {_OURS}"
             )
         return wanted
 

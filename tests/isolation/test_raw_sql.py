@@ -17,7 +17,7 @@ from partywall.isolation import ScopedQuery
 from partywall.model import EngineConfig, SqlTier, Strategy, Tenant
 from partywall.registry import Registry
 
-ENDLESS = "select count(*) as n from range(100000000) a, range(100000000) b"
+ENDLESS = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) as many from n"
 
 
 def at_database_level(data_folder: Path, settings: str = "") -> None:

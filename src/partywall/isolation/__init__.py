@@ -8,6 +8,7 @@ from partywall.isolation.places import StoreProblem
 from partywall.isolation.query import Page, ScopedQuery
 from partywall.isolation.rawsql import RawSql
 from partywall.isolation.scope import CancelToken, TurnTaken, cancel_token, may_wait
+from partywall.isolation.sealed import Sealed
 from partywall.isolation.statements import Guard
 from partywall.isolation.stores import Stores
 
@@ -22,6 +23,7 @@ __all__ = [
     "PendingMove",
     "RawSql",
     "ScopedQuery",
+    "Sealed",
     "StoreProblem",
     "Stores",
     "TurnTaken",

@@ -11,7 +11,7 @@ from partywall.backend import Row
 from partywall.errors import BackendError, ConfigError, QueryError
 from partywall.model import ColumnType, Table
 
-__all__ = ["ArrowData", "ArrowTable", "conformed", "pyarrow", "rows_of", "table_of"]
+__all__ = ["ArrowData", "ArrowTable", "conformed", "pyarrow", "rows_of", "schema_of", "table_of"]
 
 ArrowTable: TypeAlias = Any
 """A ``pyarrow.Table``; pyarrow is loaded by those who use it."""
@@ -42,12 +42,12 @@ def pyarrow() -> Any:
 
 def table_of(table: Table, rows: Sequence[Row]) -> ArrowTable:
     """The contract's rows as an Arrow table; JSON documents are texts."""
-    return pyarrow().Table.from_pylist(list(rows), schema=_schema(table))
+    return pyarrow().Table.from_pylist(list(rows), schema=schema_of(table))
 
 
 def conformed(table: Table, found: ArrowTable) -> ArrowTable:
     """What a backend returned, with exactly the declared columns and types; BackendError when it does not fit."""
-    arrow, schema = pyarrow(), _schema(table)
+    arrow, schema = pyarrow(), schema_of(table)
     try:
         return found.select(schema.names).cast(schema)
     except (arrow.ArrowException, KeyError, TypeError, ValueError):
@@ -69,7 +69,8 @@ def rows_of(table: Table, data: ArrowData) -> Iterator[list[Row]]:
         raise QueryError("the Arrow data cannot be read, or hold values that no column takes") from None
 
 
-def _schema(table: Table) -> Any:
+def schema_of(table: Table) -> Any:
+    """The Arrow schema of a declared table."""
     arrow = pyarrow()
     return arrow.schema([(str(name), _TYPES[kind](arrow)) for name, kind in table.types.items()])
 

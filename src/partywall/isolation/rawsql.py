@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
@@ -10,7 +11,10 @@ from typing import Any, Final, TypeAlias
 
 from partywall.backend import Row, Session, Sql
 from partywall.errors import PartywallError, PermissionDenied, QueryError
-from partywall.isolation.scope import Scope, unit_of
+from partywall.isolation.execution import Execution
+from partywall.isolation.scope import Scope, Unit, unit_of
+from partywall.isolation.sealed import Sealed
+from partywall.isolation.statements import Guard
 from partywall.model import ColumnType, SqlConfig, SqlTier, encode
 from partywall.names import ColumnName, parse_column
 
@@ -24,6 +28,8 @@ _MOST_PARAMETERS: Final = 1_000
 _LONGEST_LIST: Final = 10_000
 _LARGEST: Final = 1_000_000
 """Characters or bytes of all parameters together."""
+_LOOK: Final = 0.1
+"""Seconds between two looks at whether a statement is still wanted."""
 _KINDS: Final[dict[type, ColumnType]] = {
     bool: ColumnType.BOOLEAN,  # before int, as datetime before date: each is one of the other too
     int: ColumnType.INTEGER,
@@ -38,59 +44,74 @@ _KINDS: Final[dict[type, ColumnType]] = {
 class RawSql:
     """Runs tenants' own statements, within limits of time, rows and size."""
 
-    def __init__(self, tier: Callable[[str], SqlTier], limits: SqlConfig, *, max_rows: int) -> None:
+    def __init__(self, tier: Callable[[str], SqlTier], sealed: Sealed, guard: Guard, limits: SqlConfig) -> None:
         self._tier = tier
+        self._sealed = sealed
+        self._guard = guard
         self._limits = limits
-        self._max_rows = max_rows
 
     def run(self, find: Callable[[], Scope], text: str, params: Parameters | None, limit: int | None) -> list[Row]:
         """The rows of the statement; PermissionDenied where it is refused, QueryError for what it says."""
         self._require_tier(find())
         most = self._most(limit)
         statement = Sql(_text(text), _parameters(params), most + 1)
-        rows = self._validated(find, statement)
+        rows = self._answered(find, statement)
         if len(rows) > most:
             raise QueryError(f"the statement returns more than {most:,} rows; write a LIMIT into it")
         return [dict(row) for row in rows]
 
-    def _require_tier(self, scope: Scope) -> None:
+    def _require_tier(self, scope: Scope) -> SqlTier:
         scope.require_active()
-        if self._tier(scope.placement.backend) is SqlTier.REFUSED:
+        tier = self._tier(scope.placement.backend)
+        if tier is SqlTier.REFUSED:
             raise PermissionDenied(
                 f"raw SQL is refused at {scope.placement.strategy}; use select(), aggregate() and the other methods, "
                 "or ask the operator for a strategy or a tier (sql: in engine.yaml) that runs it"
             )
+        return tier
 
-    def _validated(self, find: Callable[[], Scope], statement: Sql) -> Sequence[Row]:
+    def _answered(self, find: Callable[[], Scope], statement: Sql) -> Sequence[Row]:
         seconds = self._limits.timeout_seconds
 
-        def work(session: Session) -> Sequence[Row]:
-            with _deadline(session.interrupt, seconds):
-                return session.sql(statement)
+        with unit_of(find, writes=False, transactional=self._is_sealed, timeout=seconds) as (scope, unit):
+            # Asked of the scope that the unit belongs to: the tenant may have moved meanwhile.
+            if self._require_tier(scope) is SqlTier.VALIDATED:
+                return unit.run(lambda session: _bounded(unit, session, statement, seconds))
+            execution = Execution(self._guard, scope)
+            return self._sealed.run(scope.placement.tenant_id, unit, execution, self._guard.tables, statement)
 
-        with unit_of(find, writes=False, transactional=lambda _: False, timeout=seconds) as (scope, unit):
-            self._require_tier(scope)  # the tenant may have moved since it was asked
-            return unit.run(work)
+    def _is_sealed(self, scope: Scope) -> bool:
+        """Its rows are read in several statements, all of one moment; a validated one is a transaction of its own."""
+        return self._tier(scope.placement.backend) is SqlTier.SEALED
 
     def _most(self, limit: int | None) -> int:
         if limit is None:
-            return self._max_rows
-        if type(limit) is not int or not 0 <= limit <= self._max_rows:
-            raise QueryError(f"limit takes a whole number from 0 to {self._max_rows:,}, or None")
+            return self._guard.max_rows
+        if type(limit) is not int or not 0 <= limit <= self._guard.max_rows:
+            raise QueryError(f"limit takes a whole number from 0 to {self._guard.max_rows:,}, or None")
         return limit
 
 
+def _bounded(unit: Unit, session: Session, statement: Sql, seconds: float) -> Sequence[Row]:
+    with _deadline(unit, session.interrupt, seconds):
+        return session.sql(statement)
+
+
 @contextmanager
-def _deadline(interrupt: Callable[[], None], seconds: float) -> Iterator[None]:
-    """Interrupt the block after so many seconds, again and again until it ends; it then ends in QueryError."""
+def _deadline(unit: Unit, interrupt: Callable[[], None], seconds: float) -> Iterator[None]:
+    """Interrupt the block after so many seconds, or once the unit is cancelled; when late it ends in QueryError.
+
+    Again and again until it ends: an interrupt between two steps of the statement is missed by the store.
+    """
     ended, late = threading.Event(), threading.Event()
+    deadline = time.monotonic() + seconds
 
     def watch() -> None:
-        wait = seconds
-        while not ended.wait(wait):
-            late.set()
-            interrupt()
-            wait = 0.1  # an interrupt between two steps of the statement may have been missed
+        while not ended.wait(min(max(deadline - time.monotonic(), 0.01), _LOOK)):
+            if time.monotonic() >= deadline:
+                late.set()
+            if late.is_set() or unit.cancelled:
+                interrupt()
 
     watcher = threading.Thread(target=watch, name="partywall-deadline", daemon=True)
     watcher.start()

@@ -82,6 +82,11 @@ class Unit:
         self.over = False
         """Whether its block has ended; contexts that were copied within the block still name it."""
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was stopped from another thread: what it still does is for nobody."""
+        return self._cancelled
+
     def run(self, work: Callable[[Session], T]) -> T:
         """Run statements on the session; a failure spoils the whole unit."""
         self._scope.require_active()

@@ -24,6 +24,8 @@ class SqlTier(StrEnum):
     """It is not run at all."""
     VALIDATED = "validated"
     """The backend runs what its guard allows, in the engine's own process."""
+    SEALED = "sealed"
+    """A process of its own runs it over a copy of the tenant's rows, with limits that the system holds."""
 
 
 _BACKEND: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
@@ -82,6 +84,10 @@ class SqlConfig(BaseModel):
 
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
     """Seconds after which the statement is stopped."""
+    memory_mb: Annotated[int, Field(ge=512, le=1_000_000)] = 2048
+    """The most memory, in 10^6 bytes, that the process of a sealed statement takes."""
+    sealed_workers: Annotated[int, Field(ge=1, le=256)] = 2
+    """The most sealed statements that run at a time."""
 
 
 class EngineConfig(BaseModel):

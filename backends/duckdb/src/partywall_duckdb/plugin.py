@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from partywall import hookimpl
 from partywall.backend import Backend, BackendSetup, BackendSpec, Capability
 from partywall.model import Strategy
 
-__all__ = ["partywall_backends"]
+__all__ = ["partywall_backends", "partywall_sealed_sql"]
 
 _CAPABILITIES: Final = frozenset(
     {
@@ -73,3 +74,9 @@ def partywall_backends() -> Iterable[BackendSpec]:
             summary="a DuckDB file for each tenant, opened in an instance of its own",
         ),
     ]
+
+
+@hookimpl
+def partywall_sealed_sql() -> Sequence[str]:
+    """This very Python, without what its environment and its folder would make it import."""
+    return [sys.executable, "-I", "-m", "partywall_duckdb.sealedsql"]

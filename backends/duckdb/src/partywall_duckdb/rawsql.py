@@ -18,7 +18,7 @@ from partywall_duckdb.dialect import DIALECT
 from partywall_duckdb.hub import Cursor, run
 from partywall_duckdb.sqlguard import Vetted, vet
 
-__all__ = ["answer", "make_views"]
+__all__ = ["answer", "running"]
 
 _log = logging.getLogger(__name__)
 
@@ -48,31 +48,42 @@ def answer(cursor: Cursor, tables: Mapping[str, tuple[Table, str]], statement: S
 
     ``tables`` holds the declared tables by name, each with the quoted name under which the tenant's rows stand.
     """
+    with running(cursor, tables, statement) as names:
+        return _fetched(cursor, names, statement.limit)
+
+
+@contextmanager
+def running(
+    cursor: Cursor, tables: Mapping[str, tuple[Table, str]], statement: Sql, *, more: frozenset[str] = frozenset()
+) -> Iterator[list[str]]:
+    """The statement runs within the block, in which its result is fetched; yields the names of its columns.
+
+    ``more`` are functions that are allowed beside the usual ones.
+    """
     widths = {name: len(table.types) for name, (table, _) in tables.items()}
-    vetted = vet(cursor, statement.text, widths)
+    vetted = vet(cursor, statement.text, widths, more=more)
     with _told():
-        make_views(cursor, (tables[name] for name in vetted.tables))
+        _make_views(cursor, (tables[name] for name in vetted.tables))
         run(cursor, _READ_ONLY)
         try:
-            return _fetched(cursor, vetted, statement)
+            cursor.execute(vetted.statement, _parameters(vetted.statement, statement.parameters))
+            yield _names(cursor, vetted)
         finally:
             with suppress(duckdb.Error):
                 cursor.execute("ROLLBACK")  # also drops what was not fetched
 
 
-def make_views(cursor: Cursor, tables: Iterable[tuple[Table, str]]) -> None:
+def _make_views(cursor: Cursor, tables: Iterable[tuple[Table, str]]) -> None:
     """Make each table known to this cursor by its own name, with its declared columns and no others."""
     for table, relation in tables:
         columns = ", ".join(map(quote, DIALECT.columns(table)))
         run(cursor, f"CREATE OR REPLACE TEMP VIEW {quote(table.name)} AS SELECT {columns} FROM {relation}")  # noqa: S608  # quoted names only
 
 
-def _fetched(cursor: Cursor, vetted: Vetted, statement: Sql) -> list[Row]:
-    cursor.execute(vetted.statement, _parameters(vetted.statement, statement.parameters))
-    names = _names(cursor, vetted)
+def _fetched(cursor: Cursor, names: Sequence[str], limit: int) -> list[Row]:
     rows: list[Row] = []
     size = 0
-    while len(rows) < statement.limit and (values := cursor.fetchone()) is not None:
+    while len(rows) < limit and (values := cursor.fetchone()) is not None:
         size += sum(map(_size, values))
         if size > _MOST_BYTES:
             raise QueryError(f"the result is larger than {_MOST_BYTES:,} bytes; select fewer columns or rows")
