@@ -120,8 +120,9 @@ class Changes:
             self._show(expect, key, read)
             raw = encoded(rewrite(document, {**changed(data, changes), **always}), read.raw)
             self._check(key, raw, read.raw)
+            at = time.time()  # before the write: a slow disk must not make it look older than the edit
             if raw == read.raw or replace(self._folder.path(key), read.digest, raw):
-                self._reload.intents.note(key, data, changes)
+                self._reload.intents.note(key, data, changes, at)
                 return self._publish(key, raw)
         raise TenantConflict("the file kept changing while it was edited; try again")
 

@@ -6,7 +6,6 @@ Their change counts, and so does the engine's, as long as they left alone what t
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -53,11 +52,10 @@ class Intents:
     def __contains__(self, key: str) -> bool:
         return key in self._known
 
-    def note(self, key: str, data: dict[str, Plain], changes: Mapping[str, object]) -> None:
-        """Remember what was just written into the file that held the data."""
-        now = time.time()
-        made = [Intent(path, value_at(data, path), plain_of(value), now) for path, value in changes.items()]
-        for known in [known for known, found in self._known.items() if found[-1].at < now - _KEPT_SECONDS]:
+    def note(self, key: str, data: dict[str, Plain], changes: Mapping[str, object], at: float) -> None:
+        """Remember what was written, from the moment on, into the file that held the data."""
+        made = [Intent(path, value_at(data, path), plain_of(value), at) for path, value in changes.items()]
+        for known in [known for known, found in self._known.items() if found[-1].at < at - _KEPT_SECONDS]:
             self._keep(known, [])
         self._keep(key, [*self._known.get(key, ()), *made][-_MOST:])
 
