@@ -49,10 +49,10 @@ class Accounts:
             decision = next(new)
         elif cost <= left:
             decision = Decision(rule, left - cost)
-            new = self._cell(rule, _taken(spent, cost), now, left - cost)
+            new = self._cell(rule, _taken(spent, cost), now, left - cost, single=False)
         else:
             decision = Measured(rule, spent, now, cost)
-            new = self._cell(rule, spent, now, left, again=not cell.grants)
+            new = self._cell(rule, spent, now, left, single=False, again=not cell.grants)
         if shelf.cells.get(key) is not cell:
             # A signal handler or finalizer made a call meanwhile, on this very thread; it may close cells too.
             return self.again(name, key, cost)
@@ -73,8 +73,9 @@ class Accounts:
         cells = self._drained(claims)
         spent = [_account(place, cell, now) for (place, _), cell in zip(claims, cells, strict=True)]
         decision = self._decide(claims, spent, now)
+        single = len(claims) == 1 and claims[0].cost == 1
         new = [
-            self._cell_at(place, _taken(used, cost) if decision.allowed else used, now)
+            self._cell_at(place, _taken(used, cost) if decision.allowed else used, now, single=single)
             for (place, cost), used in zip(claims, spent, strict=True)
         ]
         return decision if self._publish(claims, cells, new) else self.count(claims)
@@ -102,7 +103,7 @@ class Accounts:
         new = []
         for (place, cost), cell in zip(claims, cells, strict=True):
             used = place.rule.given_back(_account(place, cell, now), cost)
-            new.append(self._cell_at(place, place.rule.rolled(used, now), now))
+            new.append(self._cell_at(place, place.rule.rolled(used, now), now, single=False))
         if not self._publish(claims, cells, new):
             self.give_back(claims)
 
@@ -137,15 +138,17 @@ class Accounts:
             self._shelves.put(place.shelf, place.key, cell, unnamed=place.unnamed)
         return True
 
-    def _cell_at(self, place: Place, spent: Spent, now: int) -> Cell:
+    def _cell_at(self, place: Place, spent: Spent, now: int, *, single: bool) -> Cell:
         rule = place.rule
-        return self._cell(rule, spent, now, rule.left(spent, now)) if place.alone else closed(rule, spent, CLOSED)
+        if not place.alone:
+            return closed(rule, spent, CLOSED)
+        return self._cell(rule, spent, now, rule.left(spent, now), single=single)
 
-    def _cell(self, rule: Rule, spent: Spent, now: int, left: int, *, again: bool = False) -> Cell:
+    def _cell(self, rule: Rule, spent: Spent, now: int, left: int, *, single: bool, again: bool = False) -> Cell:
         if not self._lock_free or not rule.limit:
             return closed(rule, spent, LOCKED)
         if left:
-            return granting(rule, spent, left, self._tables, next_now=False)
+            return granting(rule, spent, left, self._tables, single=single)
         return refusing(Measured(rule, spent, now, cost=1), rule, spent, again=again)
 
     def _make_room(self, claims: Sequence[Claim], now: int) -> None:

@@ -103,14 +103,17 @@ class Tables:
             self._held -= len(self._chunks.popitem(last=False)[1])
 
 
-def granting(rule: Rule, spent: Spent, left: int, tables: Tables, *, next_now: bool) -> Cell:
+def granting(
+    rule: Rule, spent: Spent, left: int, tables: Tables, *, single: bool = True, next_now: bool = False
+) -> Cell:
     """A cell with the permits that are left, at least one, or as many of them as are worth making ready.
 
-    That is few, unless the next is taken right now: whoever takes one by one goes on to do so.
+    That is few, unless permits are taken by ``single`` ones: others must be counted back at the next call.
+    ``next_now`` says that the caller takes the first of them.
     """
     number, previous, used = spent
     size, end = rule.outlook(number, used + next_now)
-    table, index = tables.holding(rule, left - 1, size if next_now else _FEW)
+    table, index = tables.holding(rule, left - 1, size if single else _FEW)
     cell = Cell(table)
     cell.__setstate__(index)
     cell.rule = rule
