@@ -227,6 +227,17 @@ def test_audit_records_are_listed_by_tenant_and_from_a_place_on(
     ]
 
 
+def test_a_recorded_edit_is_shown_as_each_path_from_what_to_what(
+    here: Run, acme: str, write: Callable[[Callable[[Transaction], object]], None]
+) -> None:
+    changes = {"quotas.maxUsers": [5, 9], "name": ["Acme", None]}
+    details = {"plan": "free", "edit": "0123456789abcdef", "changes": changes}
+    write(lambda tx: tx.append_audit(AuditRecord(NOW, "file", "plan.file_changed", None, details)))
+    (line,) = [line for line in here("audit", "list").out.splitlines() if "plan.file_changed" in line]
+    assert line.endswith('quotas.maxUsers: 5 -> 9, name: "Acme" -> null, {"plan": "free"}')
+    assert here("audit", "list", "--json").document["records"][0]["details"] == details
+
+
 def test_plans_are_shown_as_they_are_granted(here: Run, folder: DataFolder) -> None:
     plans = here("plans", "list", "--json").document["plans"]
     assert [plan["plan"] for plan in plans] == ["free", "starter", "professional", "enterprise"]

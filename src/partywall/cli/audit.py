@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -46,11 +48,25 @@ def list_records(call: Call, ref: str | None, limit: int, after: int | None) -> 
                 each["actor"],
                 each["action"],
                 each["tenant_id"],
-                json.dumps(each["details"], ensure_ascii=False) if each["details"] else "",
+                _shown(each["details"]),
             )
             for each in documents
         ],
     )
+
+
+def _shown(details: Mapping[str, Any]) -> str:
+    """Each path that changed from what to what, and then what else is known."""
+    changes = details.get("changes")
+    if not isinstance(changes, Mapping):
+        return _text(details) if details else ""
+    rest = {name: value for name, value in details.items() if name not in {"changes", "edit"}}
+    lines = [f"{path}: {_text(before)} -> {_text(after)}" for path, (before, after) in changes.items()]
+    return ", ".join([*lines, *([_text(rest)] if rest else [])])
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _known(call: Call, ref: str) -> TenantId:
