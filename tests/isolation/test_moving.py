@@ -311,22 +311,22 @@ def test_naming_a_strategy_leaves_the_files_wish_for_a_region_pending(open_engin
     assert (pending.wanted_strategy, pending.wanted_region) == (Strategy.SCHEMA, "us")
 
 
-def wish(engine: Engine, number: int, strategy: str) -> list[Tenant]:
+def wish(engine: Engine, number: int, here: str, there: str) -> list[Tenant]:
     """So many tenants with a row each, all of which wish to move."""
     owner: Mapping[str, str] = {"user_id": "u", "email": "u@x.test", "name": "U"}
     tenants = []
     for each in range(number):
-        tenant = engine.tenants.create(name="T", slug=f"t{each:03}", plan="starter", owner=owner)
+        tenant = engine.tenants.create(name="T", slug=f"t{each:03}", plan="starter", owner=owner, isolation=here)
         engine.query(tenant.id).insert("projects", {"name": tenant.id})
-        engine.catalog.edit_tenant(tenant.id, {"isolation": strategy})
+        engine.catalog.edit_tenant(tenant.id, {"isolation": there})
         tenants.append(tenant)
     return tenants
 
 
-def failing_batch(engine: Engine, monkeypatch: pytest.MonkeyPatch, number: int, failing: int) -> None:
-    tenants = wish(engine, number, "database_level")
+def failing_batch(engine: Engine, patch: pytest.MonkeyPatch, ring: tuple[str, str], number: int, failing: int) -> None:
+    tenants = wish(engine, number, *ring)
     broken = tenants[failing].id
-    backend = engine._stores.backend("duckdb-database")
+    backend = engine._stores.backend(engine._stores.chosen(Strategy(ring[1])).spec.name)
     provision = backend.provision
 
     def full(tenant_id: Any, region: Any) -> str:
@@ -334,7 +334,7 @@ def failing_batch(engine: Engine, monkeypatch: pytest.MonkeyPatch, number: int, 
             raise BackendError("no room")
         return provision(tenant_id, region)
 
-    with monkeypatch.context() as patched:
+    with patch.context() as patched:
         patched.setattr(backend, "provision", full)
         batch = engine.isolation.move_pending()
     assert {move.tenant_id for move in batch.moved} == {each.id for each in tenants} - {broken}
@@ -346,18 +346,21 @@ def failing_batch(engine: Engine, monkeypatch: pytest.MonkeyPatch, number: int, 
     assert engine.isolation.move_pending().moved == []
     for tenant in tenants:
         assert [row["name"] for row in engine.query(tenant.id).select("projects")] == [tenant.id]
-        assert place(engine, tenant) == "database_level"
+        assert place(engine, tenant) == ring[1]
         assert actions(engine, tenant).count("tenant.moved") == 1
 
 
+@pytest.mark.parametrize("ring", RING)
 def test_g6_a_batch_that_fails_at_one_tenant_is_resumed_with_that_one(
-    open_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+    open_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch, ring: tuple[str, str]
 ) -> None:
-    failing_batch(open_engine(), monkeypatch, 8, 4)
+    failing_batch(open_engine(), monkeypatch, ring, 4, 2)
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("ring", RING)
+@pytest.mark.timeout(600)
 def test_g6_a_batch_of_100_that_fails_at_tenant_57_is_resumed_with_that_one(
-    open_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
+    open_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch, ring: tuple[str, str]
 ) -> None:
-    failing_batch(open_engine(), monkeypatch, 100, 56)
+    failing_batch(open_engine(), monkeypatch, ring, 100, 56)
