@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import subprocess
 import threading
@@ -14,7 +15,7 @@ import pytest
 
 from partywall import BackendError, Engine, InvalidArgument, PartywallError, TenantConflict, TenantSuspended
 from partywall.backend import Insert
-from partywall.isolation import Move, copying, moving
+from partywall.isolation import CancelToken, Move, copying, moving
 from partywall.isolation.scope import Retired
 from partywall.model import Strategy, Tenant
 
@@ -199,6 +200,40 @@ def test_reads_go_on_during_the_copy_and_writes_wait(one: Opened, monkeypatch: p
     assert outcome == ["begun", (3, False)]
     assert moved.rows == 35
     assert handle.count("projects") == 4
+
+
+def test_async_writers_wait_for_a_move_and_follow_it(one: Opened) -> None:
+    engine, beta, there = one
+
+    async def main() -> int:
+        query = await engine.aio.query(beta.id)
+        move = asyncio.create_task(engine.aio.isolation.move(beta.id, to=there))
+        await asyncio.gather(*(query.insert("projects", {"name": f"async {number}"}) for number in range(5)))
+        assert (await move).destroyed
+        return await query.count("projects")
+
+    assert asyncio.run(main()) == 8
+    assert place(engine, beta) == there
+
+
+def test_a_move_whose_await_is_cancelled_changes_nothing(one: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, beta, there = one
+    cancelled = threading.Event()
+    cancel = CancelToken.cancel
+    monkeypatch.setattr(CancelToken, "cancel", lambda token: (cancel(token), cancelled.set()))
+
+    async def main() -> None:
+        move = asyncio.create_task(engine.aio.isolation.move(beta.id, to=there))
+        loop = asyncio.get_running_loop()
+        during_copy(monkeypatch, lambda: (loop.call_soon_threadsafe(move.cancel), cancelled.wait(10)))
+        with pytest.raises(asyncio.CancelledError):
+            await move
+
+    asyncio.run(main())
+    assert cancelled.is_set()
+    assert place(engine, beta) == "row_level"
+    assert engine.query(beta.id).count("projects") == 3
+    assert engine.isolation.move(beta.id, to=there).rows == 35
 
 
 def test_a_suspension_during_the_copy_is_in_force_at_once(one: Opened, monkeypatch: pytest.MonkeyPatch) -> None:

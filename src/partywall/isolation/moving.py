@@ -21,7 +21,7 @@ from partywall.errors import BackendError, ConfigError, InvalidArgument, Partywa
 from partywall.isolation.copying import End, copy_rows
 from partywall.isolation.pending import pending_moves
 from partywall.isolation.places import Places
-from partywall.isolation.scope import Scope
+from partywall.isolation.scope import Scope, cancel_token
 from partywall.isolation.stores import Stores
 from partywall.journal import Journal
 from partywall.ledger import Operation, OperationState, Transaction
@@ -253,6 +253,9 @@ class Moves:
             _log.warning("the file of %s could not be written after its move: %s", tenant_id, error)
 
     def _require_there(self, tenant_id: TenantId) -> None:
+        token = cancel_token.get()
+        if token is not None and token.cancelled:
+            raise BackendError("the move was interrupted; nothing was moved")
         if self._directory.status(tenant_id) is None:
             raise BackendError("the tenant's file is gone, or the engine is closing; nothing was moved")
 
