@@ -16,6 +16,7 @@ import pytest
 from partywall import BackendError, Engine, InvalidArgument, PartywallError, TenantConflict, TenantSuspended
 from partywall.backend import Insert
 from partywall.isolation import CancelToken, Move, copying, moving
+from partywall.isolation import scope as scopes
 from partywall.isolation.scope import Retired
 from partywall.model import Strategy, Tenant
 
@@ -200,6 +201,24 @@ def test_reads_go_on_during_the_copy_and_writes_wait(one: Opened, monkeypatch: p
     assert outcome == ["begun", (3, False)]
     assert moved.rows == 35
     assert handle.count("projects") == 4
+
+
+def test_a_long_statement_holds_up_the_move_and_not_the_others(one: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, beta, there = one
+    monkeypatch.setattr(scopes, "_HOLD", 0.01)
+    handle = engine.query(beta.id)
+    moved: list[Move] = []
+    copied = during_copy(monkeypatch, lambda: None)
+    with engine.isolation._scope(beta.id).unit(writes=False, transactional=False, timeout=1) as long:
+        mover = threading.Thread(target=lambda: moved.append(engine.isolation.move(beta.id, to=there)))
+        mover.start()
+        while engine.isolation._scope(beta.id)._held is False:
+            assert handle.count("projects") == 3
+        assert [handle.count("projects") for _ in range(20)] == [3] * 20
+        assert (copied, moved, long.over) == (["begun", None], [], False)
+    mover.join()
+    assert moved[0].rows == 35
+    assert handle.count("projects") == 3
 
 
 def test_async_writers_wait_for_a_move_and_follow_it(one: Opened) -> None:

@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 _SLICE = 0.05
 """Seconds between two looks, while waiting for a turn, at whether waiting still makes sense."""
+_HOLD = 1.0
+"""Seconds for which a move that waits for a long statement holds up others, before it lets them through again."""
 
 
 class CancelToken:
@@ -290,12 +292,16 @@ class Scope:
 
         TenantConflict, with everything as it was, when a statement is left after ``timeout`` seconds.
         """
+        deadline = time.monotonic() + timeout
         with self._idle:
             self._held = True
-            if not self._idle.wait_for(self._is_idle, timeout):
+            while not self._idle.wait_for(self._is_idle, min(_HOLD, timeout)):
                 self._held = False
                 self._idle.notify_all()
-                raise TenantConflict("a statement of the tenant has not ended; nothing was moved, try again")
+                if time.monotonic() >= deadline:
+                    raise TenantConflict("a statement of the tenant has not ended; nothing was moved, try again")
+                self._idle.wait(_SLICE)
+                self._held = True
         try:
             yield
         finally:
