@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
+from partywall.catalog.batch import Batch
 from partywall.catalog.document import Document, load
 from partywall.catalog.document import Mapping as Node
 from partywall.catalog.edits import changed, encoded, plain_of, rewrite, with_first_line
@@ -71,9 +72,9 @@ class Changes:
         while self._folder.look(key) is not None:
             number += 1
             key = f"tenants/{spec.slug}-{number}.yaml"
-        self._check(key, raw)
-        name = create(self._folder.tenants, spec.slug, raw)
-        return self._publish(f"tenants/{name}", raw)
+        batch = self._check(key, raw)
+        name = f"tenants/{create(self._folder.tenants, spec.slug, raw)}"
+        return self._publish(name, raw, batch if name == key else self._load(name, raw))
 
     def _modeline(self) -> str:
         """What tells editors the schema, where there is one to tell of."""
@@ -119,11 +120,11 @@ class Changes:
                 raise ConfigError("the file cannot be edited", [document.problem((), "expected a mapping")])
             self._show(expect, key, read)
             raw = encoded(rewrite(document, {**changed(data, changes), **always}), read.raw)
-            self._check(key, raw, read.raw)
+            batch = self._check(key, raw, read.raw)
             at = time.time()  # before the write: a slow disk must not make it look older than the edit
             if raw == read.raw or replace(self._folder.path(key), read.digest, raw):
                 self._reload.intents.note(key, data, changes, at)
-                return self._publish(key, raw)
+                return self._publish(key, raw, batch)
         raise TenantConflict("the file kept changing while it was edited; try again")
 
     def _show(self, expect: Expect, key: str, read: Read) -> None:
@@ -147,35 +148,36 @@ class Changes:
             raise ConfigError("the file is wrong already, so it cannot be edited", document.problems)
         return read, document
 
-    def _check(self, key: str, raw: bytes, before: bytes | None = None) -> None:
-        """Raise what is wrong with the bytes, before anybody sees them."""
-        found, conflict = self._problems(key, raw)
+    def _load(self, key: str, raw: bytes) -> Batch:
+        return self._reload.load({key: Read(raw, digest_of(raw), UNSEEN)})
+
+    def _check(self, key: str, raw: bytes, before: bytes | None = None) -> Batch:
+        """Load the bytes; raise what is wrong with them, before anybody sees them."""
+        batch = self._load(key, raw)
+        found, conflict = self._problems(key, batch)
         if not found:
-            return
-        already = [] if before is None else self._problems(key, before)[0]
+            return batch
+        already = [] if before is None else self._problems(key, self._load(key, before))[0]
         if already:
             raise ConfigError("the file is wrong already, so it cannot be edited", already)
         if conflict:
             raise TenantConflict("the id, the slug or a domain is taken by another tenant")
         raise InvalidArgument("; ".join(f"{problem.path or 'the file'}: {problem.message}" for problem in found))
 
-    def _problems(self, key: str, raw: bytes) -> tuple[list[Problem], bool]:
-        batch = self._reload.load({key: Read(raw, digest_of(raw), UNSEEN)})
+    def _problems(self, key: str, batch: Batch) -> tuple[list[Problem], bool]:
         if batch.problems[key]:
             return batch.problems[key], False
         decision = self._reload.decide(batch)
         return decision.problems.get(key, []), key in decision.conflicts
 
-    def _publish(self, key: str, raw: bytes) -> list[CatalogChange]:
+    def _publish(self, key: str, raw: bytes, batch: Batch) -> list[CatalogChange]:
         try:
             read = self._folder.read(key)
         except (OSError, Unreadable, Unstable):
             read = None
-        ours = Read(raw, digest_of(raw), UNSEEN)
-        if read is None or read.raw != raw:
+        if read is not None and read.raw == raw:
+            self._reload.intake.seen(key, read)
+        else:
             # Somebody saved right afterwards: ours was in force on disk, and theirs is read as any edit is.
-            changes, _ = self._reload.absorb({key: ours}, "engine")
             self._reload.intake.again(key)
-            return changes
-        self._reload.intake.seen(key, read)
-        return self._reload.absorb({key: ours}, "engine")[0]
+        return self._reload.commit(batch, self._reload.decide(batch), "engine")
