@@ -27,6 +27,7 @@ def tell(stage: Stage, root: Path) -> None:
         steps.run_into_limits(stage, engine, cast)
         steps.edit_a_plan(stage, engine, cast, tenancy)
         steps.suspend_by_file(stage, engine, cast, tenancy)
+        steps.move_to_a_database(stage, engine, cast)
         steps.delete_and_restore(stage, engine, cast)
     with partywall.open(root) as engine:
         steps.find_everything_again(stage, engine, cast)

@@ -14,6 +14,7 @@ from partywall import (
     FeatureNotInPlan,
     IsolationBreach,
     PartywallError,
+    PermissionDenied,
     QueryError,
     QuotaExceeded,
     RateLimited,
@@ -215,6 +216,24 @@ def suspend_by_file(stage: Stage, engine: Engine, cast: Cast, tenancy: Path) -> 
     )
     engine.tenants.resume(beta)
     stage.line("resumed by the engine", f"{handle.count('projects')} projects, as before")
+
+
+def move_to_a_database(stage: Stage, engine: Engine, cast: Cast) -> None:
+    """A tenant moves to a stronger wall, behind which it may write SQL of its own."""
+    stage.step("delta-bank moves from a schema to a database of its own")
+    delta = cast.delta.id
+    handle = engine.query(delta)
+    stage.refused("its own SQL, at schema level", PermissionDenied, lambda: handle.sql("SELECT 1"))
+    moved = engine.isolation.move(delta, to="database_level")
+    stage.line(
+        "moved, while everybody else works",
+        f"{moved.source.backend} to {moved.target.backend}, {moved.rows} rows copied and compared",
+        good=moved.rows == 10 and moved.destroyed,
+    )
+    counted = handle.sql("SELECT count(*) AS projects FROM projects WHERE name LIKE ?", ["Delta%"])
+    stage.line("the handle of before, and SQL of its own", counted, good=counted == [{"projects": 10}])
+    stage.refused("SQL that reads a file", QueryError, lambda: handle.sql("SELECT * FROM read_csv('/etc/passwd')"))
+    stage.refused("SQL that writes", QueryError, lambda: handle.sql("DROP TABLE projects"))
 
 
 def delete_and_restore(stage: Stage, engine: Engine, cast: Cast) -> None:
