@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from partywall.catalog import writer
+from partywall.model import Status
 
 KEY = "tenants/acme.yaml"
 ACME = "ten_acme0001"
@@ -120,6 +121,44 @@ def test_a_value_that_is_put_back_later_was_meant(files) -> None:
     intents[:] = [type(each)(each.path, each.before, each.after, each.at - 3) for each in intents]
     os.utime(path)
     assert catalog.refresh().tenant(ACME).quotas.max_projects == 0
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_who_puts_an_earlier_version_back_as_a_whole_means_it(files, restarted: bool) -> None:
+    old = files.tenant("acme", more=QUOTAS)
+    catalog = files.open()
+    catalog.edit_tenant(ACME, {"quotas.maxProjects": 7})
+    catalog.edit_tenant(ACME, {"settings.defaultModel": "small"})
+    files.write(KEY, old)  # as git checkout does
+    catalog = files.reopen() if restarted else catalog
+    found = catalog.refresh().tenant(ACME)
+    assert (found.quotas.max_projects, found.settings.default_model) == (0, None)
+    assert files.text(KEY) == old
+    files.write(KEY, old.replace("Acme", "By hand"))
+    assert catalog.refresh().tenant(ACME).quotas.max_projects == 0
+
+
+@pytest.mark.parametrize("with_more", [False, True])
+def test_a_tenant_that_is_suspended_by_file_right_after_it_was_resumed_stays_suspended(files, with_more: bool) -> None:
+    old = files.tenant("acme")
+    catalog = files.open()
+    catalog.edit_tenant(ACME, {"status": "suspended", "suspensionReason": "unpaid"})
+    catalog.edit_tenant(ACME, {"status": "active", "suspensionReason": None})
+    saved = old.replace("active", "suspended")
+    files.write(KEY, saved.replace("Acme", "Fraud") + "suspensionReason: unpaid\n" if with_more else saved)
+    found = catalog.refresh().tenant(ACME)
+    assert (found.status, found.suspension_reason) == (Status.SUSPENDED, "unpaid" if with_more else None)
+    catalog.edit_tenant(ACME, {"status": "active"})
+    assert catalog.refresh().tenant(ACME).status is Status.ACTIVE
+
+
+def test_a_save_that_cannot_have_seen_a_suspension_does_not_lift_it(files) -> None:
+    old = files.tenant("acme")
+    catalog = files.open()
+    catalog.edit_tenant(ACME, {"status": "suspended", "suspensionReason": "unpaid"})
+    files.write(KEY, old.replace("Acme", "By hand"))
+    found = catalog.refresh().tenant(ACME)
+    assert (found.name, found.status, found.suspension_reason) == ("By hand", Status.SUSPENDED, "unpaid")
 
 
 def test_a_removed_tenants_edits_are_forgotten(files) -> None:

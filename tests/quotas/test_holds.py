@@ -232,3 +232,10 @@ def test_l2_what_a_killed_process_held_is_free_at_the_next_start(
     after = open_engine()
     with after.quotas.hold(acme.id, agents=LIMIT):
         assert held(after, acme) == LIMIT
+
+
+@pytest.mark.parametrize("wait", [-1, float("nan"), float("inf"), "1", True])
+def test_l11_a_wait_that_is_no_number_of_seconds_is_refused(engine: Engine, acme: Tenant, wait: object) -> None:
+    with pytest.raises(InvalidArgument, match="wait is a number of seconds"):
+        engine.quotas.hold(acme.id, wait=wait, agents=1)
+    assert held(engine, acme) == 0

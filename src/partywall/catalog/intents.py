@@ -1,23 +1,25 @@
 """What the engine wrote a moment ago: a save whose author cannot have seen it does not take it back.
 
 Somebody reads a file, the engine edits it, and then they save what they had read with their own change in it.
-Their change counts, and so does the engine's, as long as they left alone what the engine had changed.
+Their change counts, and so does the engine's, as long as they left alone what the engine had changed. A save
+without a change of their own is no such save: whoever puts an earlier version back, as ``git checkout`` does, means it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Final
 
 from partywall.catalog.cache import Cache
 from partywall.catalog.document import load
 from partywall.catalog.edits import changed, encoded, plain_of, rewrite, value_at
-from partywall.catalog.reader import Folder, Read, Unreadable, Unstable
+from partywall.catalog.reader import Folder, Read, Unreadable, Unstable, digest_of
 from partywall.catalog.scalars import Plain
 from partywall.catalog.validation import canonical
 from partywall.catalog.writer import replace
 from partywall.errors import ConfigError, InvalidArgument
+from partywall.model import Status
 
 __all__ = ["Intents", "reconcile"]
 
@@ -38,6 +40,8 @@ class Intent:
     before: Plain
     after: Plain
     at: float
+    base: str = ""
+    """The digest of all that the file said before."""
 
 
 class Intents:
@@ -54,7 +58,8 @@ class Intents:
 
     def note(self, key: str, data: dict[str, Plain], changes: Mapping[str, object], at: float) -> None:
         """Remember what was written, from the moment on, into the file that held the data."""
-        made = [Intent(path, value_at(data, path), plain_of(value), at) for path, value in changes.items()]
+        base = _digest(data)
+        made = [Intent(path, value_at(data, path), plain_of(value), at, base) for path, value in changes.items()]
         for known in [known for known, found in self._known.items() if found[-1].at < at - _KEPT_SECONDS]:
             self._keep(known, [])
         self._keep(key, [*self._known.get(key, ()), *made][-_MOST:])
@@ -69,15 +74,20 @@ class Intents:
         if not intents:
             del self._known[key]
         if self._cache is not None:
-            self._cache.keep_intents(key, [(each.path, each.before, each.after, each.at) for each in intents])
+            self._cache.keep_intents(key, [astuple(each) for each in intents])
 
     def unseen(self, key: str, data: dict[str, Plain], saved_at: float) -> dict[str, Plain]:
         """What the engine had written, and whoever saved this data then has in its earlier form.
 
-        What has its new form or another one was seen, and whatever is saved from then on was meant.
+        What has its new form or another one was seen, and whatever is saved from then on was meant. So was an earlier
+        version as a whole, and a status that keeps a tenant out of service: in doubt it stays out.
         """
         known = self._known.get(key, [])
         since = [each for each in known if each.at - _TICK_SECONDS <= saved_at < each.at + _UNSEEN_SECONDS]
+        if since and _digest(data) in {each.base for each in known}:
+            self._keep(key, [])
+            return {}
+        since = _without_relief(since, data)
         found: dict[str, Plain] = {}
         seen: set[str] = set()
         for path, after in {each.path: each.after for each in since}.items():
@@ -90,6 +100,23 @@ class Intents:
         if seen:
             self._keep(key, [each for each in known if each.path not in seen])
         return found
+
+
+def _digest(data: dict[str, Plain]) -> str:
+    return digest_of(canonical(data).encode("utf-8", "surrogatepass"))
+
+
+def _without_relief(intents: list[Intent], data: dict[str, Plain]) -> list[Intent]:
+    """The intents, but for what was written with a status that would give back a service that the data denies."""
+    last = next((each for each in reversed(intents) if each.path == "status"), None)
+    if last is None or _strictness(data.get("status")) <= _strictness(last.after):
+        return intents
+    relief = {each.path for each in intents if each.at == last.at}
+    return [each for each in intents if each.path not in relief]
+
+
+def _strictness(status: Plain) -> int:
+    return next((known.strictness for known in Status if known.value == status), -1)
 
 
 def reconcile(folder: Folder, intents: Intents, key: str, read: Read) -> Read | None:

@@ -151,8 +151,8 @@ def _in_loop() -> bool:
     return True
 
 
-def _seconds(wait: float | None) -> float:
+def _seconds(wait: object) -> float:
     seconds = 0.0 if wait is None else wait
-    if not (math.isfinite(seconds) and seconds >= 0):
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
         raise InvalidArgument("wait is a number of seconds, at least 0")
     return seconds
