@@ -38,3 +38,10 @@ def test_like_is_a_literal_match_once_escaped(text: str, other: str) -> None:
     assert holds(like(escaped), other) == (text == other)
     assert holds(like(f"%{escaped}%"), f"x{text}\ny")
     assert Operator.LIKE.value == "like"
+
+
+def test_h27_a_pattern_of_many_parts_is_matched_without_trying_every_place_for_each() -> None:
+    assert not holds(like("%a_" * 60 + "%b"), "a" * 20_000)
+    assert holds(like("%a_" * 60 + "%b"), "a" * 20_000 + "b")
+    assert holds(like("a%b%b"), "abcbxb")
+    assert not holds(like("a%ab"), "ab")

@@ -96,7 +96,10 @@ def not_in(*values: Any) -> Comparison:
 
 
 def like(pattern: str) -> Comparison:
-    r"""The text matches: ``%`` is any run of characters, ``_`` any one, ``\`` makes the next one plain."""
+    r"""The text matches: ``%`` is any run of characters, ``_`` any one, ``\`` makes the next one plain.
+
+    A pattern has at most 1,000 characters.
+    """
     return Comparison(((Operator.LIKE, pattern),))
 
 
@@ -150,17 +153,22 @@ class Condition:
 
 @lru_cache(maxsize=256)
 def _like(pattern: str) -> re.Pattern[str]:
-    parts: list[str] = []
+    pieces = [""]
     escaped = False
     for character in pattern:
         if escaped or character not in "%_\\":
-            parts.append(re.escape(character))
+            pieces[-1] += re.escape(character)
             escaped = False
         elif character == "\\":
             escaped = True
+        elif character == "%":
+            pieces.append("")
         else:
-            parts.append(".*" if character == "%" else ".")
-    return re.compile("".join(parts), re.DOTALL)
+            pieces[-1] += "."
+    first, *middle, last = ["", *pieces] if len(pieces) == 1 else pieces
+    # The first place where a piece fits is the best one: atomic groups never look for another.
+    found = "".join(f"(?>.*?{piece})" for piece in middle)
+    return re.compile(f"{first}{found}{'.*' if len(pieces) > 1 else ''}{last}", re.DOTALL)
 
 
 def matching(rows: Sequence[dict[str, Any]], where: Sequence[Condition]) -> list[dict[str, Any]]:

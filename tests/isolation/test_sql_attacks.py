@@ -14,6 +14,7 @@ import partywall
 from partywall import Engine, PartywallError, PermissionDenied, QueryError
 from partywall.clock import ManualClock
 from partywall.isolation import ScopedQuery
+from partywall.operators import like
 
 CORPUS = Path(__file__).parent / "corpus"
 SAMPLE = Path(__file__).parents[2] / "orchestrator-data" / "system"
@@ -323,3 +324,68 @@ def test_h_parameters_are_values_and_never_text(database: House) -> None:
     assert type(database.outcome("select * from ?", ["projects"])) is QueryError
     assert type(database.outcome("select * from $t", {"t": "projects"})) is QueryError
     assert database.state() == database.before
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+LONG = "x" * 900_000
+STARRED = "%" + "x_" * 100_000
+
+
+def test_h23_a_deep_document_neither_ends_the_process_nor_is_taken_apart_at_every_depth(database: House) -> None:
+    for text in (
+        "select json_contains($deep::json, $deep::json)",
+        "select json_extract($deep, '$..*')",
+        "select $deep::json -> '$..*'",
+        "select $deep::json ->> ('$.' || '.*')",
+        "select '$..*' as path, json_extract($deep, path)",
+        "select json_extract($deep, ['$', '$..*'])",
+        "select json_extract($deep, path) from (select '$..*' as path)",
+        "select json_exists($deep, chr(36) || chr(46) || chr(46) || chr(42))",
+    ):
+        assert type(database.outcome(text, {"deep": DEEP})) is QueryError, text
+    for path in ("$..*", ["$", "$..*"]):
+        assert type(database.outcome("select json_extract($deep, $path)", {"deep": DEEP, "path": path})) is QueryError
+    assert database.outcome("select json_extract($j, $p) as x", {"j": '{"a":[1]}', "p": "$.a[*]"}) == [{"x": ["1"]}]
+
+
+def test_h24_a_large_value_counts_wherever_it_is_named(database: House) -> None:
+    rows = "from range(5000) t(i)"
+    for text in (
+        f"select max(length(concat({', '.join(['$m'] * 1000)}, i::varchar))) {rows}",
+        f"select max(length({' || '.join(['$m'] * 200)} || i::varchar)) {rows}",
+        f"select max(len(list_value({', '.join(['$m'] * 1000)}, i::varchar))) {rows}",
+        f"select max(length(concat_ws($m, {', '.join(['i'] * 2000)}))) {rows}",
+        f"select $m as x, {', '.join(f'length(x) as n{number}' for number in range(10))}",
+    ):
+        told = database.outcome(text, {"m": LONG})
+        assert type(told) is QueryError, text
+    assert database.outcome("select length($m || $m) as n", {"m": LONG}) == [{"n": 1_800_000}]
+
+
+def test_h25_a_pattern_is_short_and_known_before_the_statement_runs(database: House) -> None:
+    for match in ("$m like $p", "$m not ilike $p", "$m glob $p", "$m like $p escape '!'", "$m similar to $p"):
+        assert type(database.outcome(f"select {match} as x", {"m": LONG, "p": STARRED[:1_001]})) is QueryError, match
+    for match in ("like ('%' || name)", "like (select name)", "like $p || $p", "similar to concat($p, $p)"):
+        told = database.outcome(f"select name from projects where $p = $p and name {match}", {"p": STARRED[:501]})
+        assert type(told) is QueryError, match
+    assert len(database.mine.sql("select name from projects where name like '%' || ? || '%'", ["own"])) == 3
+
+
+def test_h26_a_whole_row_is_not_named_by_its_schema_either(database: House) -> None:
+    database.refused(
+        "select main.projects from projects",
+        "select temp.projects from projects",
+        "select temp.main.projects from projects",
+        "select temp.main.projects.name from projects",
+        'select "MAIN".projects from projects, (select 1 as one) main',
+    )
+
+
+def test_h27_a_pattern_of_a_comparison_is_short_on_every_backend(house: House) -> None:
+    house.mine.count("documents", {"body": like(STARRED[:1_000])})
+    with pytest.raises(QueryError, match="more than 1,000 characters"):
+        house.mine.count("documents", {"body": like(STARRED[:1_001])})
+
+
+def test_what_is_not_there_is_told_as_a_fault_of_the_statement(database: House) -> None:
+    assert type(database.outcome("select timezone('Nowhere/None', now())")) is QueryError

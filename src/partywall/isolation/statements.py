@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 _TENANT: Final = "tenant_id"
 _LONGEST_IN: Final = 10_000
+_LONGEST_PATTERN: Final = 1_000
+"""Characters; matching takes time by the product of text and pattern, and no store can be stopped amid it."""
 _FOR_JSON: Final = frozenset({Operator.EQ, Operator.NE, Operator.IS_NULL, Operator.NOT_NULL})
 
 
@@ -218,6 +220,8 @@ def _condition(table: Table, name: str, kind: ColumnType, operator: Operator, va
         case Operator.LIKE:
             if kind is not ColumnType.TEXT or not isinstance(value, str):
                 raise QueryError(f"{place}: like compares a text column with a text pattern")
+            if len(value) > _LONGEST_PATTERN:
+                raise QueryError(f"{place}: a pattern of more than {_LONGEST_PATTERN:,} characters")
             if (len(value) - len(value.rstrip("\\"))) % 2:
                 raise QueryError(f"{place}: the pattern ends in a lone backslash")
             return Condition(name, operator, encode(kind, value, place))

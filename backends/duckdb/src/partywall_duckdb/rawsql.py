@@ -38,6 +38,7 @@ _SAID: Final[dict[type[duckdb.Error], str]] = {
     duckdb.ConversionException: "a value cannot be converted to the type that it is used as",
     duckdb.OutOfRangeException: "a number is out of range",
     duckdb.InvalidInputException: "an argument does not fit what it is given to",
+    duckdb.NotImplementedException: "it asks for something that is not there, such as an unknown time zone",
     duckdb.OutOfMemoryException: "it needs more memory than one statement may take",
 }
 """What callers are told of a failure, never in the words of the engine."""
@@ -61,12 +62,13 @@ def running(
     ``more`` are functions that are allowed beside the usual ones.
     """
     widths = {name: len(table.types) for name, (table, _) in tables.items()}
-    vetted = vet(cursor, statement.text, widths, more=more)
+    parameters = _named(statement.parameters)
+    vetted = vet(cursor, statement.text, widths, parameters, more=more)
     with _told():
         _make_views(cursor, (tables[name] for name in vetted.tables))
         run(cursor, _READ_ONLY)
         try:
-            cursor.execute(vetted.statement, _parameters(vetted.statement, statement.parameters))
+            cursor.execute(vetted.statement, _fitting(vetted.statement, parameters))
             yield _names(cursor, vetted)
         finally:
             with suppress(duckdb.Error):
@@ -102,8 +104,11 @@ def _names(cursor: Cursor, vetted: Vetted) -> list[str]:
     return names
 
 
-def _parameters(statement: duckdb.Statement, given: Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:
-    named = given if isinstance(given, Mapping) else {str(place): value for place, value in enumerate(given, 1)}
+def _named(given: Sequence[Any] | Mapping[str, Any]) -> Mapping[str, Any]:
+    return given if isinstance(given, Mapping) else {str(place): value for place, value in enumerate(given, 1)}
+
+
+def _fitting(statement: duckdb.Statement, named: Mapping[str, Any]) -> dict[str, Any]:
     if named.keys() != statement.named_parameters:
         wanted = ", ".join(f"${name}" for name in sorted(statement.named_parameters)) or "none"
         raise QueryError(f"the parameters do not fit the statement, which takes {wanted[:200]}")

@@ -23,7 +23,7 @@ from partywall.model import Table
 from partywall_duckdb.hub import Cursor, Hub, run
 from partywall_duckdb.options import Options
 from partywall_duckdb.rawsql import running
-from partywall_duckdb.sqlnames import AMPLIFIERS
+from partywall_duckdb.sqlnames import AMPLIFIERS, PATHS, PATTERNS
 from partywall_duckdb.tables import ROWS, Namespace, create_tables, declared
 
 __all__ = ["main"]
@@ -75,7 +75,7 @@ def _answer(source: IO[bytes], target: IO[bytes], memory: int) -> None:
 
 
 def _found(cursor: Cursor, known: Mapping[str, tuple[Table, str]], statement: Sql) -> pa.Table:
-    with running(cursor, known, statement, more=AMPLIFIERS):
+    with running(cursor, known, statement, more=AMPLIFIERS | PATHS | PATTERNS.keys()):
         reader: pa.RecordBatchReader = cursor.to_arrow_reader(1_000)
         batches: list[pa.RecordBatch] = []
         for batch in reader:

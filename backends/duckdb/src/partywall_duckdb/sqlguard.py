@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import duckdb
 
 from partywall.errors import QueryError
 from partywall_duckdb.hub import Cursor, run
-from partywall_duckdb.sqlnames import FUNCTIONS, GROWING, SERIES, TABLE_FUNCTIONS, TYPES, WINDOWS
+from partywall_duckdb.sqlnames import FUNCTIONS, GROWING, PATHS, PATTERNS, SERIES, TABLE_FUNCTIONS, TYPES, WINDOWS
 from partywall_duckdb.sqlshapes import (
     CTE,
     EMPTY,
@@ -36,6 +36,7 @@ from partywall_duckdb.sqlshapes import (
     WINDOW,
     Shape,
 )
+from partywall_duckdb.sqltexts import refuse, require_constant, require_path, require_pattern, weight
 
 __all__ = ["Vetted", "vet"]
 
@@ -53,6 +54,8 @@ _WHO_AND_WHERE: Final = frozenset(
     {"current_catalog", "current_role", "current_schema", "current_user", "session_user", "user"}
 )
 """Names that are no columns and yet have a value: they tell of the instance."""
+_SCHEMAS: Final = frozenset({"main", "temp"})
+"""Where the relations of a statement stand; a relation named after one of these is a whole row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +69,22 @@ class Vetted:
     """Whether it puts texts or lists together, so that a value may be larger than any that is stored."""
 
 
-def vet(cursor: Cursor, text: str, columns: Mapping[str, int], *, more: frozenset[str] = frozenset()) -> Vetted:
+def vet(
+    cursor: Cursor,
+    text: str,
+    columns: Mapping[str, int],
+    parameters: Mapping[str, Any],
+    *,
+    more: frozenset[str] = frozenset(),
+) -> Vetted:
     """The one statement of the text, if it only reads these tables; QueryError otherwise.
 
-    ``columns`` says how many columns each table has, ``more`` which functions are allowed beside the usual ones.
+    ``columns`` says how many columns each table has, ``parameters`` what they are given, and ``more`` which functions
+    are allowed, with any arguments, beside the usual ones.
     """
     if "\0" in text or not _encodable(text) or len(text.encode()) > _LONGEST:
         raise QueryError(f"a statement has at most {_LONGEST:,} bytes of UTF-8, and no NUL")
-    walk = _Walk(columns, FUNCTIONS | more)
+    walk = _Walk(columns, parameters, more)
     try:
         walk.query(_tree(cursor, text), _Scope())
         (statement,) = cursor.extract_statements(text)
@@ -123,9 +134,12 @@ class _Scope:
 class _Walk:
     """Goes through every node of a statement, and counts."""
 
-    def __init__(self, columns: Mapping[str, int], functions: frozenset[str]) -> None:
+    def __init__(self, columns: Mapping[str, int], parameters: Mapping[str, Any], more: frozenset[str]) -> None:
         self._columns = columns
-        self._functions = functions
+        self._parameters = parameters
+        self._functions = FUNCTIONS | more
+        self._patterns = {name: place for name, place in PATTERNS.items() if name not in more}
+        self._paths = PATHS - more
         self._relations = 0
         self._nodes = 0
         self.tables: set[str] = set()
@@ -162,7 +176,7 @@ class _Walk:
             if item["alias"]:
                 aliases = {**aliases, item["alias"].lower(): self._nodes - before}
         if len(node["group_sets"]) > _MOST_GROUPINGS:
-            _refuse(f"a statement groups in at most {_MOST_GROUPINGS} ways at once")
+            refuse(f"a statement groups in at most {_MOST_GROUPINGS} ways at once")
         self._fields(node, fields, _Scope(outer.ctes, outer.rows | rows, aliases))
         # Here a name of the select list comes before a row of the same name.
         self._modifiers(node["modifiers"], _Scope(outer.ctes, outer.rows | rows - aliases.keys(), aliases))
@@ -173,7 +187,7 @@ class _Walk:
             name, cte = _plain(entry["key"]), entry["value"]
             self._fields(cte, CTE, scope)
             if cte["materialized"] == "CTE_MATERIALIZE_NEVER":
-                _refuse("NOT MATERIALIZED")
+                refuse("NOT MATERIALIZED")
             width = self.query(cte["query_node"], scope)
             scope = _Scope({**scope.ctes, name: width}, scope.rows, scope.aliases)
         return scope
@@ -184,7 +198,7 @@ class _Walk:
         fields = _known(RELATIONS, kind)
         self._relations += kind not in ("EMPTY", "JOIN")
         if self._relations > _MOST_RELATIONS:
-            _refuse(f"a statement reads from at most {_MOST_RELATIONS} relations")
+            refuse(f"a statement reads from at most {_MOST_RELATIONS} relations")
         if kind == "JOIN":
             return self._join(node, fields, scope)
         self._fields(node, fields, scope)
@@ -208,7 +222,7 @@ class _Walk:
 
     def _join(self, node: Node, fields: Shape, scope: _Scope) -> tuple[int, frozenset[str]]:
         if node["ref_type"] not in JOINS:
-            _refuse(f"a join of the kind {node['ref_type']}")
+            refuse(f"a join of the kind {node['ref_type']}")
         left, left_rows = self._relation(node["left"], scope)
         lateral = _Scope(scope.ctes, scope.rows | left_rows, scope.aliases)
         right, right_rows = self._relation(node["right"], lateral)
@@ -219,7 +233,7 @@ class _Walk:
     def _table(self, node: Node, scope: _Scope) -> int:
         name = _plain(node["table_name"])
         if [name] != [part.lower() for part in node["qualified_name"]["path"]]:
-            _refuse("a name with a catalog or schema before it: a table is named by its own name")
+            refuse("a name with a catalog or schema before it: a table is named by its own name")
         if name in scope.ctes:
             return scope.ctes[name]
         if name not in self._columns:
@@ -230,11 +244,11 @@ class _Walk:
     def _table_function(self, call: Node, scope: _Scope) -> int:
         name = call["function_name"].lower()
         if name not in TABLE_FUNCTIONS:
-            _refuse(f"the table function {ascii(name)[:80]}")
+            refuse(f"the table function {ascii(name)[:80]}")
         if name in SERIES:
             # Of each row's own length, it would be a list in memory and not a stream.
             for argument in call["arguments"]:
-                _require_constant(argument["expression"])
+                require_constant(argument["expression"])
         self._call(call, FUNCTION, TABLE_FUNCTIONS, scope)
         return 2
 
@@ -271,6 +285,10 @@ class _Walk:
         match kind:
             case "COLUMN_REF":
                 self._column(node["column_names"], scope)
+            case "CONSTANT":
+                self._spend(weight(node["literal"].get("text")))
+            case "PARAMETER":
+                self._spend(weight(self._parameters.get(node["identifier"])))
             case "SUBQUERY":
                 self.query(node["subquery"]["node"], scope)
             case "CASE":
@@ -280,49 +298,55 @@ class _Walk:
                 self._type(node["type_expr"])
             case "LAMBDA":
                 # An arrow outside of the functions that take lambdas, none of which is allowed, reads JSON.
-                _require_constant(node["expr"])
+                require_path(node["expr"], self._parameters)
             case "OPERATOR":
                 if node["type"] not in OPERATORS:
-                    _refuse(f"the operator {node['type'].removeprefix('OPERATOR_')}")
+                    refuse(f"the operator {node['type'].removeprefix('OPERATOR_')}")
                 self.grows = self.grows or node["type"] == "ARRAY_CONSTRUCTOR"
 
     def _column(self, names: Sequence[str], scope: _Scope) -> None:
-        if len(names) > 1:
-            return
         name = names[0].lower()
+        if len(names) > 1:
+            if len(names) > 2 or name in _SCHEMAS:
+                refuse("a column with a catalog or schema before it: it is named by itself or with its table")
+            return
         if name in scope.rows:
-            _refuse(f"{ascii(name)[:80]} for a whole row: name its columns, such as {ascii(name)[1:-1][:60]}.id")
+            refuse(f"{ascii(name)[:80]} for a whole row: name its columns, such as {ascii(name)[1:-1][:60]}.id")
         if name in _WHO_AND_WHERE:
-            _refuse(f"{name}; a column of that name is written with its table before it")
+            refuse(f"{name}; a column of that name is written with its table before it")
         self._spend(scope.aliases.get(name, 0))
 
     def _call(self, node: Node, fields: Shape, allowed: frozenset[str], scope: _Scope) -> None:
         self._fields(node, fields, scope)
         name = node["function_name"].lower()
         if name not in allowed or [part.lower() for part in node["qualified_name"]["path"]] != [name]:
-            _refuse(f"the function {ascii(node['function_name'])[:80]}")
+            refuse(f"the function {ascii(node['function_name'])[:80]}")
         self.grows = self.grows or name in GROWING
-        for argument in node["arguments"]:
+        for place, argument in enumerate(node["arguments"]):
             if argument["name"]:
-                _refuse("an argument with a name")
+                refuse("an argument with a name")
             self._expression(argument["expression"], scope)
+            if place == self._patterns.get(name):
+                require_pattern(argument["expression"], self._parameters)
+            if place and name in self._paths:
+                require_path(argument["expression"], self._parameters)
 
     def _type(self, node: Node) -> None:
         self._fields(node, TYPE, _Scope())
         if node["type_name"].upper() not in TYPES or len(node["qualified_name"]["path"]) != 1:
-            _refuse(f"the type {ascii(node['type_name'])[:80]}")
+            refuse(f"the type {ascii(node['type_name'])[:80]}")
         for child in node["children"]:
             if child["class"] == "TYPE":
                 self._type(child)
             else:
-                _require_constant(child)
+                require_constant(child)
 
     def _fields(self, node: Node, fields: Shape, scope: _Scope) -> None:
         _require_fields(node, fields.keys())
         for name, how in fields.items():
             value = node[name]
             if how is EMPTY and value:
-                _refuse(f"{name.replace('_', ' ')} in this place")
+                refuse(f"{name.replace('_', ' ')} in this place")
             elif how is ONE and value is not None:
                 self._expression(value, scope)
             elif how is MANY:
@@ -335,45 +359,28 @@ class _Walk:
     def _spend(self, nodes: int) -> None:
         self._nodes += nodes
         if self._nodes > _MOST_NODES:
-            _refuse(f"a statement has at most {_MOST_NODES:,} parts")
+            refuse(f"a statement has at most {_MOST_NODES:,} parts")
 
     def _wide(self, width: int) -> int:
         if width > _MOST_COLUMNS:
-            _refuse(f"a relation has at most {_MOST_COLUMNS:,} columns")
+            refuse(f"a relation has at most {_MOST_COLUMNS:,} columns")
         return width
-
-
-def _refuse(what: str) -> NoReturn:
-    raise QueryError(f"the statement is not allowed here: {what}")
 
 
 def _known(kinds: Mapping[str, Shape], kind: str) -> Shape:
     fields = kinds.get(kind)
     if fields is None:
-        _refuse(f"{kind.removesuffix('_NODE').removesuffix('_QUERY').replace('_', ' ')}")
+        refuse(f"{kind.removesuffix('_NODE').removesuffix('_QUERY').replace('_', ' ')}")
     return fields
 
 
 def _require_fields(node: Node, known: Iterable[str]) -> None:
     if not node.keys() <= IGNORED | set(known):
-        _refuse(f"{min(node.keys() - IGNORED - set(known)).replace('_', ' ')}")
-
-
-def _require_constant(node: Node) -> None:
-    """Constants, parameters, and what is calculated or cast from them alone."""
-    children = {"CONSTANT": [], "PARAMETER": [], "CAST": ["child"]}.get(node["class"])
-    if children is None and node["class"] == "FUNCTION":
-        for argument in node["arguments"]:
-            _require_constant(argument["expression"])
-        return
-    if children is None:
-        _refuse("anything but a constant in this place")
-    for child in children:
-        _require_constant(node[child])
+        refuse(f"{min(node.keys() - IGNORED - set(known)).replace('_', ' ')}")
 
 
 def _plain(name: str) -> str:
     """A relation's name, as DuckDB compares it."""
     if not name.isascii():
-        _refuse("a relation whose name is not plain ASCII")
+        refuse("a relation whose name is not plain ASCII")
     return name.lower()

@@ -14,6 +14,8 @@ __all__ = [
     "AMPLIFIERS",
     "FUNCTIONS",
     "GROWING",
+    "PATHS",
+    "PATTERNS",
     "SERIES",
     "TABLE_FUNCTIONS",
     "TYPES",
@@ -65,7 +67,7 @@ _MOMENTS: Final = _words(
 )
 
 _DOCUMENTS: Final = _words(
-    """json_array_length json_contains json_exists json_extract json_extract_path json_extract_path_text
+    """json_array_length json_exists json_extract json_extract_path json_extract_path_text
     json_extract_string json_keys json_type json_valid json_value"""
 )
 
@@ -84,9 +86,20 @@ GROWING: Final = _words("""array_agg concat concat_ws group_concat list list_val
 SERIES: Final = frozenset({"generate_series", "range"})
 TABLE_FUNCTIONS: Final = SERIES | {"unnest"}
 
+_MATCHING: Final = _words(
+    """~~ !~~ ~~* !~~* ~~~ ilike_escape like_escape not_ilike_escape not_like_escape regexp_extract regexp_full_match
+    regexp_matches"""
+)
+
+PATTERNS: Final = dict.fromkeys(_MATCHING, 1) | {"concat_ws": 0}
+"""Those that take a pattern, or a separator, and its place among the arguments."""
+
+PATHS: Final = _DOCUMENTS - {"json_valid"} | {"->>"}
+"""Those that follow paths in a JSON document, which stand after it."""
+
 AMPLIFIERS: Final = _words(
     """damerau_levenshtein flatten format generate_series hamming jaccard jaro_similarity jaro_winkler_similarity
-    levenshtein list_concat list_resize list_slice lpad printf range regexp_extract_all regexp_replace
+    json_contains levenshtein list_concat list_resize list_slice lpad printf range regexp_extract_all regexp_replace
     regexp_split_to_array repeat replace rpad str_split string_split string_to_array"""
 )
 """What only a process with hard limits may be asked for."""
