@@ -78,6 +78,8 @@ def test_a_save_that_cannot_have_seen_the_engines_edit_does_not_take_it_back(fil
     catalog = files.open()
     ear = heard(catalog)
     catalog.edit_tenant(ACME, {"quotas.maxProjects": 7, "settings.defaultModel": "small"})
+    files.write(KEY, "# by hand\n" + old)
+    assert catalog.refresh().tenant(ACME).quotas.max_projects == 7
     files.write(KEY, "# by hand\n" + old.replace("Acme", "By hand"))
     catalog.refresh()
     found = catalog.snapshot.tenant(ACME)
@@ -150,6 +152,16 @@ def test_a_tenant_that_is_suspended_by_file_right_after_it_was_resumed_stays_sus
     assert (found.status, found.suspension_reason) == (Status.SUSPENDED, "unpaid" if with_more else None)
     catalog.edit_tenant(ACME, {"status": "active"})
     assert catalog.refresh().tenant(ACME).status is Status.ACTIVE
+
+
+def test_what_was_written_for_one_tenant_is_never_written_into_the_file_of_another(files) -> None:
+    files.tenant("acme")
+    other = files.tenant("beta")
+    catalog = files.open()
+    catalog.edit_tenant(ACME, {"settings.defaultModel": "small"})
+    files.write(KEY, other)
+    catalog.refresh()
+    assert files.text(KEY) == other
 
 
 def test_a_save_that_cannot_have_seen_a_suspension_does_not_lift_it(files) -> None:

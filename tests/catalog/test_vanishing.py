@@ -98,6 +98,9 @@ def test_a_folder_that_cannot_be_listed_holds_everything(files) -> None:
     files.clock.advance(100)
     assert len(catalog.refresh()) == 1
     assert "cannot be listed" in catalog.problems[0].message
+    catalog = files.reopen()
+    assert (len(catalog.snapshot), len(catalog.problems)) == (1, 1)
+    assert "cannot be listed" in catalog.problems[0].message
     files.tenants.unlink()
     (files.tenancy / "aside").rename(files.tenants)
     assert (len(catalog.refresh()), catalog.problems) == (1, ())

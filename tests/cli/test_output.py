@@ -73,6 +73,16 @@ def test_an_error_is_one_line_for_people_and_one_document_for_programs(here: Run
     assert refused.error == {"code": "tenant-not-found", "message": "no tenant has the id or slug 'nobody'"}
 
 
+def test_an_operator_is_told_why_the_ledger_failed(here: Run, folder: DataFolder) -> None:
+    folder.ledger.parent.mkdir(exist_ok=True)
+    folder.ledger.write_bytes(b"no database " * 1000)
+    refused = here("usage", "list")
+    assert (refused.code, refused.err) == (
+        11,
+        "error: the ledger failed; nothing was written (file is not a database)\n",
+    )
+
+
 @pytest.mark.parametrize(
     "arguments", [["tenants", "show"], ["nothing"], ["status", "--nothing"], ["tenants", "rename", "acme"]]
 )

@@ -80,6 +80,20 @@ def test_every_reload_of_a_running_engine_is_told_with_what_it_changed_and_for_w
         assert seen.process.wait(WAIT) == 0
 
 
+def test_the_status_that_is_told_is_the_one_in_force(folder: DataFolder) -> None:
+    with partywall.open(folder.root, watch=False) as engine, watching("--count", "2") as seen:
+        acme = engine.tenants.get_by_slug("acme")
+        assert seen.line().endswith(", 1 tenant")
+        engine.tenants.suspend(acme.id, reason="unpaid")
+        head = f"generation 2, digest {engine.catalog.snapshot.digest[:12]}: tenant acme on starter: "
+        assert seen.line().partition(" ")[2] == head + "status: active -> suspended"
+        edit(folder, "tenants/acme.yaml", "status: suspended", "status: pending")
+        edit(folder, "tenants/acme.yaml", 'name: "Acme"', 'name: "Apollo"')
+        engine.catalog.refresh()
+        assert seen.line().endswith("tenant acme on starter: name: Acme -> Apollo")
+        assert seen.process.wait(WAIT) == 0
+
+
 def test_an_engine_that_starts_and_stops_is_told_and_files_are_followed_without_one(folder: DataFolder) -> None:
     with watching() as seen:
         assert "no engine runs, digest " in seen.line()

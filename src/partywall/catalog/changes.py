@@ -123,7 +123,7 @@ class Changes:
             batch = self._check(key, raw, read.raw)
             at = time.time()  # before the write: a slow disk must not make it look older than the edit
             if raw == read.raw or replace(self._folder.path(key), read.digest, raw):
-                self._reload.intents.note(key, data, changes, at)
+                self._reload.intents.note(key, read, data, changes, at)
                 return self._publish(key, raw, batch)
         raise TenantConflict("the file kept changing while it was edited; try again")
 

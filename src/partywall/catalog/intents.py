@@ -14,7 +14,7 @@ from typing import Final
 from partywall.catalog.cache import Cache
 from partywall.catalog.document import load
 from partywall.catalog.edits import changed, encoded, plain_of, rewrite, value_at
-from partywall.catalog.reader import Folder, Read, Unreadable, Unstable, digest_of
+from partywall.catalog.reader import Folder, Read, Unreadable, Unstable
 from partywall.catalog.scalars import Plain
 from partywall.catalog.validation import canonical
 from partywall.catalog.writer import replace
@@ -41,7 +41,17 @@ class Intent:
     after: Plain
     at: float
     base: str = ""
-    """The digest of all that the file said before."""
+    """The digest of the file before."""
+    tenant: Plain = None
+    """Whose file it was; None of a file that all share."""
+
+    def unseen_at(self, moment: float) -> bool:
+        """Whether what was saved at the moment may be of somebody who did not see it."""
+        return self.at - _TICK_SECONDS <= moment < self.at + _UNSEEN_SECONDS
+
+    def is_of(self, tenant: Plain) -> bool:
+        """Whether a file with this id, or none yet, is the one that it was written into."""
+        return tenant is None or self.tenant in (None, tenant)
 
 
 class Intents:
@@ -56,10 +66,12 @@ class Intents:
     def __contains__(self, key: str) -> bool:
         return key in self._known
 
-    def note(self, key: str, data: dict[str, Plain], changes: Mapping[str, object], at: float) -> None:
-        """Remember what was written, from the moment on, into the file that held the data."""
-        base = _digest(data)
-        made = [Intent(path, value_at(data, path), plain_of(value), at, base) for path, value in changes.items()]
+    def note(self, key: str, read: Read, data: dict[str, Plain], changes: Mapping[str, object], at: float) -> None:
+        """Remember what was written, from the moment on, into the file that was read and held the data."""
+        made = [
+            Intent(path, value_at(data, path), plain_of(value), at, read.digest, data.get("id"))
+            for path, value in changes.items()
+        ]
         for known in [known for known, found in self._known.items() if found[-1].at < at - _KEPT_SECONDS]:
             self._keep(known, [])
         self._keep(key, [*self._known.get(key, ()), *made][-_MOST:])
@@ -76,15 +88,15 @@ class Intents:
         if self._cache is not None:
             self._cache.keep_intents(key, [astuple(each) for each in intents])
 
-    def unseen(self, key: str, data: dict[str, Plain], saved_at: float) -> dict[str, Plain]:
-        """What the engine had written, and whoever saved this data then has in its earlier form.
+    def unseen(self, key: str, read: Read, data: dict[str, Plain]) -> dict[str, Plain]:
+        """What the engine had written, and whoever saved the file with this data has in its earlier form.
 
         What has its new form or another one was seen, and whatever is saved from then on was meant. So was an earlier
         version as a whole, and a status that keeps a tenant out of service: in doubt it stays out.
         """
         known = self._known.get(key, [])
-        since = [each for each in known if each.at - _TICK_SECONDS <= saved_at < each.at + _UNSEEN_SECONDS]
-        if since and _digest(data) in {each.base for each in known}:
+        since = [each for each in known if each.unseen_at(read.placed_at) and each.is_of(data.get("id"))]
+        if since and read.digest in {each.base for each in known}:
             self._keep(key, [])
             return {}
         since = _without_relief(since, data)
@@ -100,10 +112,6 @@ class Intents:
         if seen:
             self._keep(key, [each for each in known if each.path not in seen])
         return found
-
-
-def _digest(data: dict[str, Plain]) -> str:
-    return digest_of(canonical(data).encode("utf-8", "surrogatepass"))
 
 
 def _without_relief(intents: list[Intent], data: dict[str, Plain]) -> list[Intent]:
@@ -124,7 +132,7 @@ def reconcile(folder: Folder, intents: Intents, key: str, read: Read) -> Read | 
     document = load(folder.label(key), read.raw) if key in intents else None
     if document is None or document.problems or not isinstance(data := document.data, dict):
         return read
-    unseen = intents.unseen(key, data, read.placed_at)
+    unseen = intents.unseen(key, read, data)
     if not unseen:
         return read
     try:

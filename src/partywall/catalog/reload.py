@@ -146,7 +146,8 @@ class Reload:
         self._remember({key: each.good for key, each in lasting.items() if each.good.index is not None})
         self._read_unaccepted(known, glance, reads)
         edited, _ = self.absorb(reads, "file", known=lasting, step=0)
-        self.opening = (*edited, *self.drop_vanished(step=0))
+        # Of a folder that cannot be listed nobody knows what is gone.
+        self.opening = (*edited, *(() if _FOLDER in self._problems else self.drop_vanished(step=0)))
         self._remember(dict.fromkeys(known.keys() - reads.keys() - set(self.assembly.keys)))
 
     def _read_unaccepted(self, known: Known, glance: Glance, reads: Reads) -> None:

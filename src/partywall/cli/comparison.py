@@ -13,10 +13,11 @@ from partywall.cli.documents import limit_text, plan_grants, rate_text
 from partywall.model import Grants, Plan, Status, TenantSpec
 from partywall.names import PlanName, TenantId
 
-__all__ = ["Change", "Comparison", "Group", "PlanDifference", "changes_between", "compare"]
+__all__ = ["Change", "Comparison", "Group", "PlanDifference", "StatusOf", "changes_between", "compare"]
 
 Kind = Literal["added", "removed", "changed"]
 StatusOf = Callable[[TenantSpec], Status]
+"""The status in force of what a file declares."""
 _LISTED: Final = 3
 _WHOLE: Final = "rate_limits."
 """What stands below is one value."""
@@ -109,8 +110,11 @@ class Comparison:
         }
 
 
-def compare(before: Snapshot, after: Snapshot, status_of: StatusOf = lambda spec: spec.status) -> Comparison:
-    """What differs, with the status that a tenant would have in force."""
+def compare(
+    before: Snapshot, after: Snapshot, status_of: StatusOf = lambda spec: spec.status, was: StatusOf | None = None
+) -> Comparison:
+    """What differs, with the status that a tenant would have in force; ``was`` tells the one that it had before."""
+    statuses = (was or status_of, status_of)
     differing = {
         name: _plan_changes(before.plans[name], after.plans[name], name)
         for name in after.plans
@@ -119,7 +123,7 @@ def compare(before: Snapshot, after: Snapshot, status_of: StatusOf = lambda spec
     reach: Counter[tuple[PlanName, str]] = Counter()
     groups: dict[tuple[str, ...], Group] = {}
     for tenant_id in sorted({*before.ids(), *after.ids()}):
-        group = _tenant(tenant_id, before, after, differing, status_of)
+        group = _tenant(tenant_id, before, after, differing, statuses)
         if group is None:
             continue
         for change in group.changes:
@@ -181,7 +185,7 @@ def _tenant(
     before: Snapshot,
     after: Snapshot,
     differing: Mapping[PlanName, list[Change]],
-    status_of: StatusOf,
+    statuses: tuple[StatusOf, StatusOf],
 ) -> Group | None:
     old, new = before.tenant(tenant_id), after.tenant(tenant_id)
     spec = new or old
@@ -190,12 +194,13 @@ def _tenant(
     who = [(tenant_id, str(spec.slug))]
     if old is None or new is None:
         return Group("added" if old is None else "removed", spec.type, (), who)
-    changes = [*_declared_changes(old, new, status_of), *_granted_changes(tenant_id, before, after)]
+    changes = [*_declared_changes(old, new, statuses), *_granted_changes(tenant_id, before, after)]
     return Group("changed", new.type, tuple(changes), who) if changes else None
 
 
-def _declared_changes(old: TenantSpec, new: TenantSpec, status_of: StatusOf) -> list[Change]:
-    return [] if old == new else changes_between(_declared(old, status_of), _declared(new, status_of))
+def _declared_changes(old: TenantSpec, new: TenantSpec, statuses: tuple[StatusOf, StatusOf]) -> list[Change]:
+    was, status_of = statuses
+    return [] if old == new else changes_between(_declared(old, was), _declared(new, status_of))
 
 
 def _granted_changes(tenant_id: TenantId, before: Snapshot, after: Snapshot) -> list[Change]:

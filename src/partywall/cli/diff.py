@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,10 +15,8 @@ from partywall.catalog import Look, look
 from partywall.cli.app import Call, command, partywall
 from partywall.cli.comparison import Change, Comparison, changes_between, compare
 from partywall.cli.revisions import at_revision
-from partywall.cli.sight import open_for_reading
-from partywall.directory import stricter
+from partywall.cli.sight import statuses_in_force
 from partywall.folder import DataFolder
-from partywall.model import Status, TenantSpec
 
 __all__ = ["diff"]
 
@@ -35,7 +33,7 @@ def diff(call: Call, against: str | None) -> int:
     Exit code 0 when nothing differs, 1 when something does.
     """
     call.folder.require()
-    statuses = _statuses(call.folder)
+    statuses = statuses_in_force(call.folder)
     if against is None:
         now = look(call.folder.root, give_ids=True)
         comparison, startup = compare(now.before, now.snapshot, statuses), []
@@ -57,15 +55,6 @@ def _other(folder: DataFolder, against: str) -> Iterator[Path]:
         return
     with at_revision(folder, against) as root:
         yield root
-
-
-def _statuses(folder: DataFolder) -> Callable[[TenantSpec], Status]:
-    """The status in force of what a file declares: what the engine imposed counts too."""
-    if not folder.ledger.exists():
-        return lambda spec: spec.status
-    with open_for_reading(folder) as ledger:
-        imposed = {record.tenant_id: record.status for record in ledger.read(lambda tx: tx.lifecycles())}
-    return lambda spec: stricter(spec.status, imposed[spec.id]) if spec.id in imposed else spec.status
 
 
 def _at_start(before: Look, now: Look) -> Iterator[tuple[str, Change]]:

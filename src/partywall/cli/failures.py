@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +11,7 @@ from typing import Any, Final
 import click
 
 from partywall.cli.output import harmless, write_json
-from partywall.errors import ConfigError, PartywallError, Problem, TenantConflict
+from partywall.errors import ConfigError, LedgerError, PartywallError, Problem, TenantConflict
 
 __all__ = ["INTERRUPTED", "Failed", "Failure", "failure_from", "failure_of", "report"]
 
@@ -48,6 +49,8 @@ def failure_of(error: Exception) -> Failure | None:
             failure = Failure(error.code, str(error).partition("\n")[0], error.exit_code, error.problems)
         case TenantConflict():
             failure = Failure(error.code, str(error), error.exit_code, diff=error.diff)
+        case LedgerError():
+            failure = Failure(error.code, f"{error}{_because(error.__cause__)}", error.exit_code)
         case PartywallError():
             failure = Failure(error.code, str(error), error.exit_code)
         case click.Abort():
@@ -81,6 +84,11 @@ def report(failure: Failure, *, as_json: bool) -> None:
     first, *more = failure.message.split("\n")
     lines = [f"error: {first}", *more, *map(str, failure.problems), *(failure.diff or "").splitlines()]
     sys.stderr.write("".join(f"{harmless(line)}\n" for line in lines))
+
+
+def _because(cause: BaseException | None) -> str:
+    """What the store said: an operator may know, although tenants are told nothing of it."""
+    return f" ({cause})" if isinstance(cause, sqlite3.Error | OSError) else ""
 
 
 def _usage(error: click.ClickException) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, cast
 
 from partywall.catalog import Catalog, Health, Look, Snapshot, look_at, reported
 from partywall.catalog import look as look_at_files
-from partywall.directory import Directory
+from partywall.directory import Directory, stricter
 from partywall.errors import Problem
 from partywall.folder import DataFolder
 from partywall.ledger import Ledger, open_ledger
+from partywall.model import Status, TenantSpec
 
 if TYPE_CHECKING:
     from partywall.isolation import PendingMove
 
-__all__ = ["Sight", "look", "open_for_reading"]
+__all__ = ["Sight", "look", "open_for_reading", "statuses_in_force"]
 
 
 class Sight:
@@ -70,6 +71,15 @@ def open_for_reading(folder: DataFolder) -> Iterator[Ledger]:
         if not made:
             path = Path(opened.enter_context(TemporaryDirectory())) / path.name
         yield opened.enter_context(closing(open_ledger(path, read_only=made)))
+
+
+def statuses_in_force(folder: DataFolder) -> Callable[[TenantSpec], Status]:
+    """The status in force of what a file declares: what the engine imposed by now counts too."""
+    if not folder.ledger.exists():
+        return lambda spec: spec.status
+    with open_for_reading(folder) as ledger:
+        imposed = {record.tenant_id: record.status for record in ledger.read(lambda tx: tx.lifecycles())}
+    return lambda spec: stricter(spec.status, imposed[spec.id]) if spec.id in imposed else spec.status
 
 
 @dataclass(frozen=True, slots=True)

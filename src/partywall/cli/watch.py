@@ -13,9 +13,10 @@ import click
 
 from partywall.catalog import Snapshot, last_good, look, reported, stamp
 from partywall.cli.app import Call, command, partywall
-from partywall.cli.comparison import Comparison, compare
+from partywall.cli.comparison import Comparison, StatusOf, compare
 from partywall.cli.documents import moment
 from partywall.cli.output import harmless
+from partywall.cli.sight import statuses_in_force
 from partywall.clock import SystemClock
 from partywall.errors import ConfigError, Problem
 from partywall.folder import DataFolder
@@ -83,10 +84,12 @@ class _Eye:
         self._snapshot: Snapshot | None = None
         self._stamps: tuple[object, object] = (None, None)
         self._seen = _Seen(None)
+        self._status_of: StatusOf = lambda spec: spec.status
 
     def first(self) -> _Event:
         """Where things stand."""
         self._seen, self._snapshot = self._now(_Seen(None), anew=True)
+        self._status_of = statuses_in_force(self._folder)
         seen = self._seen
         tenants = len(self._snapshot) if self._snapshot is not None else 0
         known = ", ".join(_known(seen))
@@ -97,12 +100,13 @@ class _Eye:
     def look(self) -> Iterator[_Event]:
         """What is new since the last look."""
         before, old = self._seen, self._snapshot
-        self._seen, self._snapshot = seen, snapshot = self._now(before)
+        self._seen, self._snapshot = self._now(before)
+        seen = self._seen
         if seen.pid != before.pid:
             yield _Event("engine", (_engine(seen.pid),), {"running": seen.pid is not None, "pid": seen.pid})
         again = seen.pid == before.pid and seen.generation != before.generation
         if seen.digest is not None and (seen.digest != before.digest or again):
-            yield _reload(seen, old, snapshot)
+            yield self._reload(old)
         for name, problems in (
             ("problem", _without(seen.problems, before.problems)),
             ("solved", _without(before.problems, seen.problems)),
@@ -110,6 +114,14 @@ class _Eye:
         ):
             for problem in problems:
                 yield _Event(name, (f"{name}: {problem}",), asdict(problem))
+
+    def _reload(self, old: Snapshot | None) -> _Event:
+        seen, new = self._seen, self._snapshot
+        was, self._status_of = self._status_of, statuses_in_force(self._folder)
+        changes = compare(old, new, self._status_of, was) if old is not None and new is not None else Comparison((), ())
+        head = ", ".join(_known(seen))
+        lines = tuple(f"{head}: {line}" for line in changes.lines()) or (head,)
+        return _Event("reload", lines, {**_facts(seen), **changes.document()})
 
     def _now(self, before: _Seen, *, anew: bool = False) -> tuple[_Seen, Snapshot | None]:
         pid = self._folder.owner()
@@ -135,13 +147,6 @@ class _Eye:
         except ConfigError as error:
             return _Seen(None, None, before.digest, tuple(error.problems)), self._snapshot
         return _Seen(None, None, found.snapshot.digest, found.problems), found.snapshot
-
-
-def _reload(seen: _Seen, old: Snapshot | None, new: Snapshot | None) -> _Event:
-    changes = compare(old, new) if old is not None and new is not None else Comparison((), ())
-    head = _known(seen)[0]
-    lines = tuple(f"{head}: {line}" for line in changes.lines()) or (head,)
-    return _Event("reload", lines, {**_facts(seen), **changes.document()})
 
 
 def _known(seen: _Seen) -> list[str]:
