@@ -66,6 +66,12 @@ def installed(distribution: str) -> str:
         return "-"
 
 
+def resident() -> int:
+    """Bytes of memory that this process holds, garbage aside."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def machine() -> dict[str, Any]:
     """Where and on what the figures were taken."""
     return {

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import os
 import sys
-from pathlib import Path
 
 from benchmarks._limiters import ACTIONS, CONTESTANTS, HOUR, TENANTS
+from benchmarks._measure import resident
 
 MANY = 100_000
-
-
-def resident() -> int:
-    """Bytes of this process in memory."""
-    gc.collect()
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def main(name: str) -> None:

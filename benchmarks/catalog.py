@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import subprocess
@@ -25,6 +24,7 @@ from typing import Any
 import yaml
 
 from benchmarks import _report
+from benchmarks._measure import resident
 from partywall.catalog import Catalog, CatalogChange
 from partywall.names import TenantId
 
@@ -69,11 +69,6 @@ for edit in range(1, edits + 1):
     print(edit, time.monotonic(), flush=True)
     time.sleep(0.02)
 """
-
-
-def resident() -> int:
-    """Bytes of memory that the process holds."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def make(root: Path, tenants: int) -> None:
@@ -128,7 +123,8 @@ def child(root: Path, tenants: int, edits: int) -> None:
     """Measure one start, and edits if any, in this process."""
     before, begun = resident(), time.perf_counter()
     catalog = Catalog(root)
-    figures: dict[str, Any] = {"start": time.perf_counter() - begun, "memory": (resident() - before) / tenants}
+    started = time.perf_counter() - begun
+    figures: dict[str, Any] = {"start": started, "memory": (resident() - before) / tenants}
     if edits:
         catalog.start()
         figures["in force"] = in_force(catalog, root, tenants, edits)

@@ -11,6 +11,8 @@ import sys
 import time
 from statistics import median
 
+from benchmarks import _report
+
 ROUNDS = 9
 CASES = {
     "nothing": "pass",
@@ -31,18 +33,16 @@ def once(statement: str) -> float:
 
 
 def main() -> None:
-    """Print one table."""
+    """Measure, and add to the table."""
     seconds: dict[str, list[float]] = {name: [] for name in CASES}
     for _ in range(ROUNDS):
         for name, statement in CASES.items():
             seconds[name].append(once(statement))
-    floor = median(seconds["nothing"])
-    print(f"\nImports: median of {ROUNDS} fresh interpreters, Python {sys.version.split()[0]}")
-    print(f"{'statement':<36}{'ms':>8}{'over nothing, ms':>18}{'ratio':>8}")
-    for name, times in seconds.items():
-        middle = median(times)
-        print(f"{name:<36}{middle * 1000:>8.1f}{(middle - floor) * 1000:>18.1f}{middle / floor:>8.2f}")
+    found = {name: median(times) * 1000 for name, times in seconds.items()}
+    ours = "import partywall"
+    _report.record("imports", ours, "ms", found, ours=ours, floor="nothing")
 
 
 if __name__ == "__main__":
     main()
+    _report.show("imports")

@@ -1,33 +1,37 @@
 """What does the wall cost? A scoped statement beside the same statement, hand-written on a raw DuckDB connection.
 
 Both run in one process, in turn, on files of equal rows and settings; the figures are medians and their ratios.
-The second table asks whether a statement of one tenant gets dearer with the number of tenants.
+Then: does a statement of one tenant get dearer with the number of tenants, and a purge cheaper in company?
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import duckdb
 
 import partywall
-from benchmarks._measure import keep
+from benchmarks import _report
+from benchmarks._measure import resident
 from partywall import Engine
+from partywall.clock import Clock, ManualClock
 from partywall.registry import Registry
 
 SAMPLE = Path(__file__).parent.parent / "orchestrator-data" / "system"
 STRATEGIES = ("row_level", "schema_level", "database_level")
 ROWS = 1_000
 ROUNDS = 300
+FIRST = "ten_bench000000"
+PURGED = 10
+RETENTION_SECONDS = 100 * 86_400
+RAW_AIM, SCALE_AIM = 1.2, 1.3
+"""Times the hand-written statement, and times the cost among the fewest tenants."""
 SCALES = {"row_level": (10, 1_000, 10_000), "schema_level": (10, 1_000), "database_level": (10, 250)}
 TENANT = """id: {id}
 name: Tenant {number}
@@ -40,7 +44,7 @@ owner: {{userId: u, email: u@x.test, name: U}}
 
 
 @contextmanager
-def tenants(number: int, strategy: str) -> Iterator[Engine]:
+def tenants(number: int, strategy: str, clock: Clock | None = None) -> Iterator[Engine]:
     """An engine with so many tenants, none of them provisioned yet."""
     with tempfile.TemporaryDirectory(prefix="partywall-bench-") as scratch:
         root = Path(scratch)
@@ -50,7 +54,7 @@ def tenants(number: int, strategy: str) -> Iterator[Engine]:
         for each in range(number):
             text = TENANT.format(id=f"ten_bench{each:06}", number=each, strategy=strategy)
             (folder / f"t{each}.yaml").write_text(text)
-        with partywall.open(root, watch=False) as engine:
+        with partywall.open(root, watch=False, clock=clock) as engine:
             yield engine
 
 
@@ -80,12 +84,12 @@ def medians(cases: dict[str, Callable[[int], object]]) -> dict[str, float]:
     return {name: median(found[ROUNDS // 10 :]) * 1e6 for name, found in times.items()}
 
 
-def beside_raw(strategy: str) -> list[dict[str, Any]]:
-    """Print the cost of point reads and inserts beside the hand-written statements; returns it too."""
+def beside_raw(strategy: str) -> None:
+    """Record the cost of point reads and inserts beside the hand-written statements."""
     row = "SELECT id, name, status, budget, metadata, created_at FROM raw.main.projects WHERE id = ?"
     add = "INSERT INTO raw.main.projects VALUES (?, ?, 'active', NULL, NULL, now()::TIMESTAMP)"
     with tenants(10, strategy) as engine, raw() as connection:
-        query = engine.query("ten_bench000000")
+        query = engine.query(FIRST)
         query.insert_many("projects", [{"id": f"r{number}", "name": f"p{number}"} for number in range(ROWS)])
         connection.executemany(add, [[f"r{number}", f"p{number}"] for number in range(ROWS)])
         found = medians(
@@ -96,33 +100,47 @@ def beside_raw(strategy: str) -> list[dict[str, Any]]:
                 "scoped insert": lambda n: query.insert("projects", {"id": f"n{n}", "name": f"q{n}"}),
             }
         )
-    told = []
     for what in ("select", "insert"):
-        ours, theirs = found[f"scoped {what}"], found[f"raw {what}"]
-        print(f"{strategy:<16}{what:<10}{theirs:>10.0f}{ours:>12.0f}{ours - theirs:>10.0f}{ours / theirs:>9.2f}")
-        told.append({"strategy": strategy, "statement": what, "raw_us": theirs, "scoped_us": ours})
-    return told
+        figures = {name: found[f"{name} {what}"] for name in ("scoped", "raw")}
+        _report.record("wall", f"{strategy}, {what}", "us", figures, ours="scoped", floor="raw", aim=RAW_AIM)
 
 
-def at_scale(strategy: str) -> list[dict[str, Any]]:
-    """Print the cost for one tenant among few and among many, in turn, and the memory of each; returns it too."""
-    grown: dict[int, float] = {}
+def at_scale(strategy: str) -> None:
+    """Record the cost for one tenant among few and among many, in turn, and the memory of each."""
+    grown: dict[str, float] = {}
     cases: dict[str, Callable[[int], object]] = {}
     with ExitStack() as opened:
         for number in SCALES[strategy]:
             engine = opened.enter_context(tenants(number, strategy))
-            grown[number] = filled(engine, number) / number
-            query = engine.query("ten_bench000000")
-            cases[str(number)] = lambda n, query=query: query.select("projects", {"name": f"p{n % 20}"})
+            name = f"{number:,} tenants"
+            grown[name] = filled(engine, number) / number / 1000
+            query = engine.query(FIRST)
+            cases[name] = lambda n, query=query: query.select("projects", {"name": f"p{n % 20}"})
         found = medians(cases)
-    base = found[str(SCALES[strategy][0])]
-    for number, each in grown.items():
-        took = found[str(number)]
-        print(f"{strategy:<16}{number:>8}{took:>12.0f}{took / base:>8.2f}{each / 1024:>14.1f}")
-    return [
-        {"strategy": strategy, "tenants": number, "select_us": found[str(number)], "bytes_each": each}
-        for number, each in grown.items()
-    ]
+    fewest, *_, most = found
+    _report.record("wall", f"{strategy}, select among many", "us", found, ours=most, floor=fewest, aim=SCALE_AIM)
+    _report.record("wall", f"{strategy}, memory a tenant", "kB", {most: grown[most]}, ours=most)
+
+
+def purging(strategy: str) -> None:
+    """Record what it takes to purge tenants of one file, one by one and together."""
+    took: dict[str, float] = {}
+    clock = ManualClock()
+    with tenants(PURGED * 4, strategy, clock) as engine:
+        filled(engine, PURGED * 4)
+        due = [f"ten_bench{each:06}" for each in range(PURGED * 2)]
+        for tenant_id in due:
+            engine.tenants.delete(tenant_id)
+        begun = time.perf_counter()
+        for tenant_id in due[:PURGED]:
+            engine.tenants.purge(tenant_id, before_due=True)
+        took["one by one"] = time.perf_counter() - begun
+        clock.advance(RETENTION_SECONDS)
+        begun = time.perf_counter()
+        engine.tenants.purge_due()
+        took["together"] = time.perf_counter() - begun
+    measure = f"{strategy}, purge of {PURGED} in one file"
+    _report.record("wall", measure, "s", took, ours="together", floor="one by one")
 
 
 def filled(engine: Engine, number: int) -> int:
@@ -133,22 +151,19 @@ def filled(engine: Engine, number: int) -> int:
     return resident() - before
 
 
-def resident() -> int:
-    """Bytes of this process in memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def main() -> None:
-    """Print both tables for every strategy that an installed backend offers."""
+    """Measure every strategy that an installed backend offers, and add to the table."""
+    print(
+        f"\nThe wall: scoped statements beside hand-written ones, few tenants beside many, DuckDB {duckdb.__version__}"
+    )
     offered = {found.spec.strategy for found in Registry().backends.values()}
     chosen = [strategy for strategy in STRATEGIES if strategy in offered]
-    print(f"\nThe wall, DuckDB {duckdb.__version__}, Python {sys.version.split()[0]}, {os.cpu_count()} cores")
-    print(f"{'strategy':<16}{'statement':<10}{'raw, us':>10}{'scoped, us':>12}{'over':>10}{'ratio':>9}")
-    beside = [row for strategy in chosen for row in beside_raw(strategy)]
-    print(f"\n{'strategy':<16}{'tenants':>8}{'select, us':>12}{'ratio':>8}{'kB a tenant':>14}")
-    among = [row for strategy in chosen for row in at_scale(strategy)]
-    print(f"\nkept in {keep('wall', {'duckdb': duckdb.__version__, 'beside_raw': beside, 'among': among})}")
+    for measure in (beside_raw, at_scale):
+        for strategy in chosen:
+            measure(strategy)
+    purging("schema_level")
 
 
 if __name__ == "__main__":
     main()
+    _report.show("wall", {"duckdb": duckdb.__version__})
