@@ -203,12 +203,15 @@ def _table(call: Call) -> Table:
 
 
 def _whole(table: Table, given: Sequence[Row], told: Sequence[Any], present: Rows) -> list[Row]:
-    """The rows as they are kept. An id that the engine made is taken from its answer, if it can be one."""
+    """The rows as they are kept. An id that the engine made is taken from its answer, if it can be one.
+
+    A refused call names none, and each of its rows still has one of its own.
+    """
     rows: list[Row] = []
     for number, data in enumerate(given):
         answer = told[number] if number < len(told) else None
         made = answer.get(ID) if isinstance(answer, dict) else None
-        row_id = data.get(ID) or (made if made not in present else None)
+        row_id = data.get(ID) or (made if made is not None and made not in present else f"\0made {number}")
         rows.append({ID: row_id, **{name: data.get(name) for name in table.columns}})
     return rows
 
