@@ -87,7 +87,8 @@ class Engine:
             self.registry = Registry(plugins)
             self.catalog = Catalog(folder.root, clock=clock, watch=watch, actor=actor)
             opened.callback(self.catalog.close)
-            self._ledger = open_ledger(folder.ledger, durability=self.catalog.config.durability)
+            durability = self.catalog.config.durability
+            self._ledger = open_ledger(folder.ledger, durability=durability, made_before=folder.opened_before)
             opened.callback(self._ledger.close)
             self._ledger.on_audit(self._tell_audit)
             self._ledger.on_audit(self._tell_threshold)

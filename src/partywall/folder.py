@@ -42,6 +42,11 @@ class DataFolder:
         """The ledger's file."""
         return self.var / "ledger.sqlite"
 
+    @property
+    def opened_before(self) -> bool:
+        """Whether an engine was open here, so that there must be a ledger: the keys are made after it."""
+        return any(self.var.glob("*.key"))
+
     def require(self) -> None:
         """Raise ConfigError, saying what to do, unless the folder holds tenancy files."""
         if not self.tenancy.is_dir():

@@ -69,6 +69,18 @@ def test_before_there_is_a_ledger_the_answers_are_empty_and_nothing_is_made(
     assert files_below(folder.root) == before
 
 
+@pytest.mark.parametrize("command", ["tenants list", "status", "diff", "usage list", "tenants resume acme"])
+def test_l5_without_the_ledger_that_was_there_nothing_is_told_or_done(
+    here: Run, folder: DataFolder, command: str
+) -> None:
+    partywall.open(folder.root, watch=False).close()
+    folder.ledger.unlink()
+    refused = here(*command.split())
+    assert (refused.code, refused.out) == (11, "")
+    assert "the ledger that was here is gone" in refused.err
+    assert not folder.ledger.exists()
+
+
 def test_the_status_in_force_is_shown_and_not_the_files(
     here: Run, acme: str, write: Callable[[Callable[[Transaction], object]], None]
 ) -> None:

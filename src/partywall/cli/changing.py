@@ -64,7 +64,7 @@ def _ask(folder: DataFolder, name: str, arguments: Mapping[str, Any], deadline: 
     from partywall.tenants import queue_command  # noqa: PLC0415  # as above
 
     clock = SystemClock()
-    with closing(open_ledger(folder.ledger)) as ledger:
+    with closing(open_ledger(folder.ledger, made_before=folder.opened_before)) as ledger:
         operation_id = queue_command(ledger, clock, name, arguments, actor=actor())
         try:
             return _follow(folder, ledger, operation_id, deadline)

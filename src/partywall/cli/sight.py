@@ -67,15 +67,15 @@ def open_for_reading(folder: DataFolder) -> Iterator[Ledger]:
     """The folder's ledger, which cannot be written through this; an empty one when none was made yet."""
     with ExitStack() as opened:
         path = folder.ledger
-        made = path.exists()
+        made = folder.opened_before or path.exists()
         if not made:
             path = Path(opened.enter_context(TemporaryDirectory())) / path.name
-        yield opened.enter_context(closing(open_ledger(path, read_only=made)))
+        yield opened.enter_context(closing(open_ledger(path, read_only=made, made_before=folder.opened_before)))
 
 
 def statuses_in_force(folder: DataFolder) -> Callable[[TenantSpec], Status]:
     """The status in force of what a file declares: what the engine imposed by now counts too."""
-    if not folder.ledger.exists():
+    if not (folder.opened_before or folder.ledger.exists()):
         return lambda spec: spec.status
     with open_for_reading(folder) as ledger:
         imposed = {record.tenant_id: record.status for record in ledger.read(lambda tx: tx.lifecycles())}

@@ -99,8 +99,19 @@ def _version(connection: sqlite3.Connection) -> int:
     return version
 
 
-def upgrade(connection: sqlite3.Connection) -> None:
-    """Bring the file up to date, all or nothing; LedgerError for a newer file or one that is no ledger."""
+def gone() -> LedgerError:
+    """The error for a ledger that was there once: a new one would know of no suspension, usage or placement."""
+    return LedgerError(
+        "the ledger that was here is gone, and with it suspensions, usage, placements and audit records: put a backup "
+        "of var/ledger.sqlite back, or move the whole folder var away to begin without any tenant's data"
+    )
+
+
+def upgrade(connection: sqlite3.Connection, *, made_before: bool = False) -> None:
+    """Bring the file up to date, all or nothing; LedgerError for a newer file or one that is no ledger.
+
+    An empty file is a new ledger, unless one was ``made_before``.
+    """
     if _version(connection) == VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
@@ -108,6 +119,8 @@ def upgrade(connection: sqlite3.Connection) -> None:
         version = _version(connection)
         if version == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone():
             raise LedgerError("the file in the ledger's place is another program's database; it was left alone")
+        if version == 0 and made_before:
+            raise gone()
         for step in _STEPS[version:]:
             for statement in step:
                 connection.execute(statement)

@@ -15,7 +15,7 @@ from partywall.errors import LedgerError
 from partywall.ledger._connection import Durability, reader, store_failures, writer
 from partywall.ledger._listeners import Listeners
 from partywall.ledger._readers import Readers
-from partywall.ledger._schema import require_readable, upgrade
+from partywall.ledger._schema import gone, require_readable, upgrade
 from partywall.ledger._syncing import Syncing
 from partywall.ledger._writer import Writer
 from partywall.ledger.contract import AuditRecord, Ledger, Transaction
@@ -51,10 +51,10 @@ def _truncate_log(connection: sqlite3.Connection) -> bool:
     return not busy and pages == 0
 
 
-def _open_writer(path: Path, durability: Durability, listeners: Listeners) -> Writer:
+def _open_writer(path: Path, durability: Durability, listeners: Listeners, *, made_before: bool) -> Writer:
     connection = writer(path, durability)
     try:
-        upgrade(connection)
+        upgrade(connection, made_before=made_before)
         return Writer(connection, path, listeners.publish)
     except BaseException:
         connection.close()
@@ -70,23 +70,28 @@ class SqliteLedger(Ledger):
     """One SQLite file in WAL mode; one thread writes, any number read.
 
     Opening creates the file with mode 0600, or raises LedgerError when it is broken, no ledger, or newer
-    than this release. A ledger opened ``read_only`` refuses ``write`` and ``scrub``. A process forked from
-    this one must open the ledger anew.
+    than this release, or when there is none although one was ``made_before``. A ledger opened ``read_only``
+    refuses ``write`` and ``scrub``. A process forked from this one must open the ledger anew.
     """
 
-    def __init__(self, path: Path, *, durability: Durability = "commit", read_only: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, durability: Durability = "commit", read_only: bool = False, made_before: bool = False
+    ) -> None:
         self._process = os.getpid()
         self._syncing: Syncing | None = None
         self._listeners = Listeners()
         self._watch_lock = threading.Lock()
         self._watch: sqlite3.Connection | None = None
         self._writer: Writer | None = None
+        if made_before and not path.exists():
+            raise gone()
         with store_failures(), ExitStack() as undo:
             if read_only:
                 _require_ledger(path)
                 self._watch = undo.enter_context(closing(reader(path, read_only=True)))
             else:
-                self._writer = undo.enter_context(closing(_open_writer(path, durability, self._listeners)))
+                opened = _open_writer(path, durability, self._listeners, made_before=made_before)
+                self._writer = undo.enter_context(closing(opened))
             self._readers = Readers(path, read_only=read_only)
             self._seen = self._version()
             if self._writer is not None and durability == "interval":
@@ -160,6 +165,8 @@ class SqliteLedger(Ledger):
         return self._writer
 
 
-def open_ledger(path: Path, *, durability: Durability = "commit", read_only: bool = False) -> Ledger:
-    """The ledger in the file, which is created unless it is opened for reading only."""
-    return SqliteLedger(path, durability=durability, read_only=read_only)
+def open_ledger(
+    path: Path, *, durability: Durability = "commit", read_only: bool = False, made_before: bool = False
+) -> Ledger:
+    """The ledger in the file, which is created unless it is opened for reading only or was ``made_before``."""
+    return SqliteLedger(path, durability=durability, read_only=read_only, made_before=made_before)
