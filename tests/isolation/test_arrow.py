@@ -243,3 +243,11 @@ def test_without_pyarrow_the_error_names_the_extra_and_nothing_else_needs_it(dat
     )
     done = subprocess.run([sys.executable, "-c", code, str(data_folder)], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["Arrow tables need pyarrow: pip install 'partywall[arrow]'"] * 2
+
+
+def test_b_what_python_has_no_value_for_is_told_as_a_fault_of_the_data(plain: ScopedQuery) -> None:
+    twins = pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    for document in (twins, pa.array([86_399_999_999_999], pa.time64("ns"))):
+        with pytest.raises(QueryError, match="cannot be read"):
+            plain.insert_arrow("projects", projects(["p"], metadata=document))
+    assert plain.count("projects") == 0

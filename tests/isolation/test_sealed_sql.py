@@ -121,6 +121,21 @@ def test_what_takes_too_much_ends_its_own_process_and_no_other(short: Engine) ->
     assert children() == before
 
 
+def test_h28_a_value_that_python_has_none_for_is_told_as_such_and_never_comes_as_another(short: Engine) -> None:
+    mine, _ = filled(short)
+    for value in (
+        "date '5000000-01-01'",
+        "timestamp '290000-01-01'",
+        "170141183460469231731687303715884105727::hugeint",
+    ):
+        with pytest.raises(QueryError, match="out of range; cast it to a text"):
+            mine.sql(f"select {value} as x")
+    with pytest.raises(QueryError, match="uhugeint"):
+        mine.sql("select 340282366920938463463374607431768211455::uhugeint as x")
+    with pytest.raises(QueryError, match="ended its process"):
+        mine.sql("select json_contains($d::json, $d::json)", {"d": "[" * 200_000 + "]" * 200_000})
+
+
 def test_a_statement_without_end_is_killed_in_time(data_folder: Path, open_engine: Callable[..., Engine]) -> None:
     sealed(data_folder, "sql: {timeout_seconds: 4}\n")
     mine, _ = filled(open_engine())

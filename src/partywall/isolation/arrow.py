@@ -65,7 +65,7 @@ def rows_of(table: Table, data: ArrowData) -> Iterator[list[Row]]:
             batch.validate(full=True)
             for start in range(0, batch.num_rows, _AT_ONCE):
                 yield _rows(arrow, table, batch.slice(start, _AT_ONCE))
-    except (arrow.ArrowException, UnicodeDecodeError, OverflowError):
+    except (arrow.ArrowException, ValueError, OverflowError):
         raise QueryError("the Arrow data cannot be read, or hold values that no column takes") from None
 
 

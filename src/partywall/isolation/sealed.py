@@ -152,13 +152,16 @@ def _rows(answer: bytes) -> list[Row]:
     head, _, body = answer.partition(b"\n")
     try:
         error = json.loads(head)["error"]
-        if error is None:
-            table = arrow.ipc.open_stream(body).read_all()
-            table.validate(full=True)
-            return _plain(arrow, table)
+        table = arrow.ipc.open_stream(body).read_all() if error is None else None
     except (ValueError, KeyError, TypeError, arrow.ArrowException):
         raise QueryError("the statement ended its process: it took more memory or time than it may") from None
-    raise QueryError(str(error)[:500])
+    if table is None:
+        raise QueryError(str(error)[:500])
+    try:
+        table.validate(full=True)
+        return _plain(arrow, table)
+    except (ValueError, OverflowError, arrow.ArrowException):
+        raise QueryError("the result holds a moment or a number that is out of range; cast it to a text") from None
 
 
 def _plain(arrow: Any, table: ArrowTable) -> list[Row]:
