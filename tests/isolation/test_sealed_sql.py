@@ -136,6 +136,14 @@ def test_h28_a_value_that_python_has_none_for_is_told_as_such_and_never_comes_as
         mine.sql("select json_contains($d::json, $d::json)", {"d": "[" * 200_000 + "]" * 200_000})
 
 
+def test_h29_a_small_answer_of_millions_of_values_is_refused(short: Engine) -> None:
+    mine, _ = filled(short)
+    for text in ("select list_resize([true], 5000000) as l", "select [list(i > 0)] as l from range(5000000) t(i)"):
+        with pytest.raises(QueryError, match="more than 4,000,000 values"):
+            mine.sql(text)
+    assert mine.sql("select list(i) as l from range(3) t(i)") == [{"l": [0, 1, 2]}]
+
+
 def test_a_statement_without_end_is_killed_in_time(data_folder: Path, open_engine: Callable[..., Engine]) -> None:
     sealed(data_folder, "sql: {timeout_seconds: 4}\n")
     mine, _ = filled(open_engine())

@@ -387,5 +387,20 @@ def test_h27_a_pattern_of_a_comparison_is_short_on_every_backend(house: House) -
         house.mine.count("documents", {"body": like(STARRED[:1_001])})
 
 
+def test_h29_no_list_of_millions_becomes_objects_of_the_engines(database: House) -> None:
+    hundred = ", ".join(["l"] * 100)
+    thousand = ", ".join(["true"] * 1000)
+    for text in (
+        "select list(true) as l from range(60000000)",
+        "select array_agg(null) as l from range(60000000)",
+        "select list(i) over () as l from range(10) t(i)",
+        "select max(i, 999999) as l from range(1000000) t(i)",
+        "select max_by(i, i, 999999) as l from range(1000000) t(i)",
+        f"with a as (select [{thousand}] as l), b as (select [{hundred}] as l from a) select [{hundred}] as l from b",
+    ):
+        assert type(database.outcome(text)) is QueryError, text
+    assert database.outcome("select len(list(i)) as n, max(i) as m from range(9) t(i)") == [{"n": 9, "m": 8}]
+
+
 def test_what_is_not_there_is_told_as_a_fault_of_the_statement(database: House) -> None:
     assert type(database.outcome("select timezone('Nowhere/None', now())")) is QueryError

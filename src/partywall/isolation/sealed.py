@@ -28,6 +28,8 @@ _PAGE: Final = 10_000
 """Rows that are in the engine's memory at a time, on their way into the process."""
 _MOST_BYTES: Final = 64_000_000
 """Bytes of an answer."""
+_MOST_VALUES: Final = 4_000_000
+"""Values of an answer, those within lists too."""
 _LOOK: Final = 0.05
 """Seconds between two looks at whether the statement is still wanted."""
 
@@ -159,9 +161,18 @@ def _rows(answer: bytes) -> list[Row]:
         raise QueryError(str(error)[:500])
     try:
         table.validate(full=True)
+        if sum(_values(arrow, chunk) for column in table.columns for chunk in column.chunks) > _MOST_VALUES:
+            raise QueryError(f"the result holds more than {_MOST_VALUES:,} values; select fewer columns or rows")
         return _plain(arrow, table)
     except (ValueError, OverflowError, arrow.ArrowException):
         raise QueryError("the result holds a moment or a number that is out of range; cast it to a text") from None
+
+
+def _values(arrow: Any, array: Any) -> int:
+    """How many objects Python would make of the array, whose lists may take next to no bytes."""
+    if arrow.types.is_list(array.type) or arrow.types.is_large_list(array.type):
+        return len(array) + _values(arrow, array.flatten())
+    return len(array)
 
 
 def _plain(arrow: Any, table: ArrowTable) -> list[Row]:

@@ -18,7 +18,7 @@ select status, count(*) as n from projects group by all order by all
 select count(distinct status) as n, count(*) filter (where budget > 1) as rich from projects
 select median(budget), quantile_cont(budget, 0.9), stddev_samp(budget), mode(status) from projects
 select arg_max(name, budget) as dearest, any_value(name), first(name), last(name), string_agg(name, ', ' order by name) from projects
-select list(name), array_agg(name order by name) from projects
+select len(list(name)), array_length(array_agg(name order by name)), list_contains(list(name), 'A') from projects
 select name, row_number() over (order by budget) as r, rank() over (partition by status order by budget desc) as k from projects
 select name, lag(budget, 1, 0.0) over w as before, lead(budget) over w as after from projects window w as (order by created_at)
 select sum(budget) over (order by created_at rows between 1 preceding and current row) as running from projects

@@ -59,7 +59,7 @@ def running(
 ) -> Iterator[list[str]]:
     """The statement runs within the block, in which its result is fetched; yields the names of its columns.
 
-    ``more`` are functions that are allowed beside the usual ones.
+    ``more`` are functions that are allowed beside the usual ones, where the system bounds what they take.
     """
     widths = {name: len(table.types) for name, (table, _) in tables.items()}
     parameters = _named(statement.parameters)
@@ -69,6 +69,8 @@ def running(
         run(cursor, _READ_ONLY)
         try:
             cursor.execute(vetted.statement, _fitting(vetted.statement, parameters))
+            if not more:
+                _require_few_lists(cursor, vetted)
             yield _names(cursor, vetted)
         finally:
             with suppress(duckdb.Error):
@@ -102,6 +104,15 @@ def _names(cursor: Cursor, vetted: Vetted) -> list[str]:
     if vetted.grows and len(large) > _MOST_LARGE:
         raise QueryError(f"a statement that puts texts or lists together returns at most {_MOST_LARGE} columns of them")
     return names
+
+
+def _require_few_lists(cursor: Cursor, vetted: Vetted) -> None:
+    """Python makes objects of a whole list at once, 64 bytes of one, before anybody can count them."""
+    kinds = [str(column[1]) for column in cursor.description or ()]
+    if vetted.gathers and any(kind.endswith("]") for kind in kinds):
+        raise QueryError("a statement that gathers lists returns none; use string_agg(), or return the rows")
+    if vetted.grows and any(kind.endswith("][]") for kind in kinds):
+        raise QueryError("a statement that makes lists returns none of lists")
 
 
 def _named(given: Sequence[Any] | Mapping[str, Any]) -> Mapping[str, Any]:

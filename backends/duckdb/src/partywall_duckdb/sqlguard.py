@@ -15,8 +15,8 @@ from typing import Any, Final, TypeAlias
 import duckdb
 
 from partywall.errors import QueryError
+from partywall_duckdb import sqlnames
 from partywall_duckdb.hub import Cursor, run
-from partywall_duckdb.sqlnames import FUNCTIONS, GROWING, PATHS, PATTERNS, SERIES, TABLE_FUNCTIONS, TYPES, WINDOWS
 from partywall_duckdb.sqlshapes import (
     CTE,
     EMPTY,
@@ -67,6 +67,8 @@ class Vetted:
     """The declared tables that it reads."""
     grows: bool
     """Whether it puts texts or lists together, so that a value may be larger than any that is stored."""
+    gathers: bool
+    """Whether it gathers the values of many rows in a list."""
 
 
 def vet(
@@ -91,7 +93,7 @@ def vet(
     except (RecursionError, KeyError, TypeError, AttributeError, IndexError, ValueError):
         # A tree that is not as it is known to be is not one to run.
         raise QueryError("the statement is nested too deeply, or of a kind that is not allowed here") from None
-    return Vetted(statement, frozenset(walk.tables), walk.grows)
+    return Vetted(statement, frozenset(walk.tables), walk.grows, walk.gathers)
 
 
 def _encodable(text: str) -> bool:
@@ -137,13 +139,14 @@ class _Walk:
     def __init__(self, columns: Mapping[str, int], parameters: Mapping[str, Any], more: frozenset[str]) -> None:
         self._columns = columns
         self._parameters = parameters
-        self._functions = FUNCTIONS | more
-        self._patterns = {name: place for name, place in PATTERNS.items() if name not in more}
-        self._paths = PATHS - more
+        self._functions = sqlnames.FUNCTIONS | more
+        self._patterns = {name: place for name, place in sqlnames.PATTERNS.items() if name not in more}
+        self._paths = sqlnames.PATHS - more
         self._relations = 0
         self._nodes = 0
         self.tables: set[str] = set()
         self.grows = False
+        self.gathers = False
 
     def query(self, node: Node, scope: _Scope) -> int:
         """Look at a query; returns how many columns it has at most."""
@@ -243,13 +246,13 @@ class _Walk:
 
     def _table_function(self, call: Node, scope: _Scope) -> int:
         name = call["function_name"].lower()
-        if name not in TABLE_FUNCTIONS:
+        if name not in sqlnames.TABLE_FUNCTIONS:
             refuse(f"the table function {ascii(name)[:80]}")
-        if name in SERIES:
+        if name in sqlnames.SERIES:
             # Of each row's own length, it would be a list in memory and not a stream.
             for argument in call["arguments"]:
                 require_constant(argument["expression"])
-        self._call(call, FUNCTION, TABLE_FUNCTIONS, scope)
+        self._call(call, FUNCTION, sqlnames.TABLE_FUNCTIONS, scope)
         return 2
 
     def _modifiers(self, modifiers: Iterable[Node], scope: _Scope) -> None:
@@ -278,7 +281,7 @@ class _Walk:
             self._modifiers([node["order_bys"]], scope)
             return
         if kind == "WINDOW":
-            self._call(node, WINDOW, WINDOWS, scope)
+            self._call(node, WINDOW, sqlnames.WINDOWS, scope)
             self._orders([*node["orders"], *node["arg_orders"]], scope)
             return
         self._fields(node, _known(EXPRESSIONS, kind), scope)
@@ -321,7 +324,8 @@ class _Walk:
         name = node["function_name"].lower()
         if name not in allowed or [part.lower() for part in node["qualified_name"]["path"]] != [name]:
             refuse(f"the function {ascii(node['function_name'])[:80]}")
-        self.grows = self.grows or name in GROWING
+        self.grows = self.grows or name in sqlnames.GROWING
+        self.gathers = self.gathers or 0 < sqlnames.GATHERING.get(name, 0) <= len(node["arguments"])
         for place, argument in enumerate(node["arguments"]):
             if argument["name"]:
                 refuse("an argument with a name")
@@ -333,7 +337,7 @@ class _Walk:
 
     def _type(self, node: Node) -> None:
         self._fields(node, TYPE, _Scope())
-        if node["type_name"].upper() not in TYPES or len(node["qualified_name"]["path"]) != 1:
+        if node["type_name"].upper() not in sqlnames.TYPES or len(node["qualified_name"]["path"]) != 1:
             refuse(f"the type {ascii(node['type_name'])[:80]}")
         for child in node["children"]:
             if child["class"] == "TYPE":

@@ -14,6 +14,7 @@ __all__ = [
     "AGGREGATES",
     "AMPLIFIERS",
     "FUNCTIONS",
+    "GATHERING",
     "GROWING",
     "PATHS",
     "PATTERNS",
@@ -97,6 +98,13 @@ PATTERNS: Final = dict.fromkeys(_MATCHING, 1) | {"concat_ws": 0}
 
 PATHS: Final = _DOCUMENTS - {"json_valid"} | {"->>"}
 """Those that follow paths in a JSON document, which stand after it."""
+
+GATHERING: Final = {
+    **dict.fromkeys(("array_agg", "list"), 1),
+    **dict.fromkeys(("max", "min"), 2),
+    **dict.fromkeys(_words("arg_max arg_max_null arg_min arg_min_null argmax argmin max_by min_by"), 3),
+}
+"""Those that make a list of many rows, when they have so many arguments."""
 
 AMPLIFIERS: Final = _words(
     """damerau_levenshtein flatten format generate_series hamming jaccard jaro_similarity jaro_winkler_similarity
