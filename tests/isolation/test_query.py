@@ -273,3 +273,12 @@ def test_a_second_handle_in_the_same_thread_is_told_at_once_that_the_first_has_t
             other.insert("projects", {"name": "x"})
         query.insert("projects", {"name": "y"})
     assert other.insert("projects", {"name": "x"})
+
+
+def test_h27_a_pattern_is_short_on_every_backend(engine: Engine, acme: Tenant) -> None:
+    query = engine.query(acme.id)
+    query.insert("documents", {"title": "a" * 500 + "b"})
+    assert query.count("documents", {"title": like("%a_" * 200 + "%b")}) == 1
+    assert query.count("documents", {"title": like("_%" * 500)}) == 1
+    with pytest.raises(QueryError, match="more than 1,000 characters"):
+        query.count("documents", {"title": like("_%" * 500 + "%")})

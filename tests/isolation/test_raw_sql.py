@@ -148,6 +148,7 @@ REFUSALS = [
     ("select nobody from projects", "a column that is not there"),
     ("select * from nobodys", "'nobodys', which is not declared"),
     ("selec 1", "not valid SQL at character 1"),
+    ("select timezone('Nowhere/None', now())", "an unknown time zone"),
     ("select cast('x' as integer)", "cannot be converted"),
     ("select 9223372036854775807 + 1::bigint", "out of range"),
     ("delete from projects", "only a SELECT"),
