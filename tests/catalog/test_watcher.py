@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import threading
 import time
 
@@ -189,6 +190,31 @@ def test_a_folder_that_was_swapped_for_another_is_watched_in_its_place(files, he
     ear.until(names("acme", "Second"))
     files.write("tenants/acme.yaml", text.replace("Acme", "Third"))
     ear.until(names("acme", "Third"))
+
+
+@pytest.mark.parametrize("linked", ["tenancy", "tenants"])
+def test_a_swapped_link_to_a_release_is_in_force_well_within_a_second(files, heard, linked: str) -> None:
+    files.tenant("acme")
+    files.write("engine.yaml", RARELY)
+    place = files.tenancy if linked == "tenancy" else files.tenants
+    for name in ("First", "Second", "Third"):
+        shutil.copytree(place, files.root / name)
+        file = next((files.root / name).rglob("acme.yaml"))
+        file.write_text(file.read_text().replace("Acme", name))
+    shutil.rmtree(place)
+    place.symlink_to(files.root / "First")
+    catalog = Catalog(files.root)
+    files.opened.append(catalog)
+    catalog.start()
+    ear = heard(catalog)
+    for name in ("Second", "Third"):
+        begun = time.monotonic()
+        place.with_name("next").symlink_to(files.root / name)
+        place.with_name("next").replace(place)
+        ear.until(names("acme", name))
+        assert time.monotonic() - begun < 1
+    file.write_text(file.read_text().replace("Third", "Edited"))
+    ear.until(names("acme", "Edited"))
 
 
 def test_an_event_that_makes_no_sense_brings_a_sweep_and_ends_nothing(files) -> None:

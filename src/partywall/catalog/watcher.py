@@ -43,6 +43,8 @@ _EVENTS: Final[list[type[FileSystemEvent]]] = [
     DirCreatedEvent,
     DirDeletedEvent,
 ]
+_LINKS: Final = ("tenancy", "tenants")
+"""What may be a link to a release."""
 CREATED_SECONDS: Final = 0.03
 """A file that appears may still be written; one that is linked or renamed into place tells nothing more."""
 QUIET_SECONDS: Final = 0.1
@@ -85,8 +87,8 @@ class _Dirty(FileSystemEventHandler):
 
     def _path(self, path: str, delay: float) -> None:
         parent, name = os.path.split(path)
-        if parent != self._folder or name.startswith("..") or name == "tenants":
-            # The folder itself, a swapped release directory: anything may have changed.
+        if parent != self._folder or name.startswith("..") or name in _LINKS:
+            # The folder itself, a swapped release directory or link to one: anything may have changed.
             self._wake(None, delay)
         elif self._prefix and counts(name):
             self._wake(self._prefix + name, delay)
@@ -167,7 +169,7 @@ class Watcher:
             self._condition.notify_all()
 
     def _places(self) -> list[tuple[Path, str]]:
-        pairs = ((self._folder.tenancy, ""), (self._folder.tenants, "tenants/"))
+        pairs = ((self._folder.tenancy.parent, ""), (self._folder.tenancy, ""), (self._folder.tenants, "tenants/"))
         return [(folder.resolve(), prefix) for folder, prefix in pairs if folder.is_dir()]
 
     def _identity(self) -> tuple[object, ...]:
