@@ -125,6 +125,28 @@ def test_a_value_that_is_put_back_later_was_meant(files) -> None:
     assert catalog.refresh().tenant(ACME).quotas.max_projects == 0
 
 
+def test_who_has_seen_a_later_edit_of_the_engine_has_seen_those_before_it(files) -> None:
+    files.tenant("acme", more=QUOTAS)
+    catalog = files.open()
+    catalog.edit_tenant(ACME, {"quotas.maxProjects": 7})
+    catalog.edit_tenant(ACME, {"settings.defaultModel": "small"})
+    files.write(KEY, files.text(KEY).replace("maxProjects: 7", "maxProjects: 0"))
+    found = catalog.refresh().tenant(ACME)
+    assert (found.quotas.max_projects, found.settings.default_model) == (0, "small")
+    assert files.reopen().snapshot.tenant(ACME).quotas.max_projects == 0
+
+
+def test_a_save_from_between_two_edits_of_the_engine_takes_back_neither(files) -> None:
+    files.tenant("acme", more=QUOTAS)
+    catalog = files.open()
+    catalog.edit_tenant(ACME, {"quotas.maxProjects": 7})
+    between = files.text(KEY)
+    catalog.edit_tenant(ACME, {"settings.defaultModel": "small"})
+    files.write(KEY, between.replace("Acme", "By hand"))
+    found = catalog.refresh().tenant(ACME)
+    assert (found.name, found.quotas.max_projects, found.settings.default_model) == ("By hand", 7, "small")
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 def test_who_puts_an_earlier_version_back_as_a_whole_means_it(files, restarted: bool) -> None:
     old = files.tenant("acme", more=QUOTAS)

@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+from partywall.errors import TenantConflict
+
 LABEL = "system/tenancy/"
 
 
@@ -31,6 +33,14 @@ def test_a_vanished_file_keeps_its_tenant_for_the_grace_and_then_it_leaves(files
     assert list(catalog.refresh().ids()) == ["ten_beta0001"]
     assert (ear.changes[0].tenants, catalog.problems) == ({"ten_acme0001"}, ())
     assert list(files.reopen().snapshot.ids()) == ["ten_beta0001"]
+
+
+def test_an_edit_of_a_file_that_is_gone_says_so(files) -> None:
+    files.tenant("acme")
+    catalog = files.open()
+    (files.tenants / "acme.yaml").unlink()
+    with pytest.raises(TenantConflict, match="the file is gone: put it back"):
+        catalog.edit_tenant("ten_acme0001", {"name": "Apollo"})
 
 
 def test_a_renamed_file_keeps_its_tenant_without_a_gap(files, heard) -> None:

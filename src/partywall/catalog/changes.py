@@ -125,6 +125,8 @@ class Changes:
             if raw == read.raw or replace(self._folder.path(key), read.digest, raw):
                 self._reload.intents.note(key, read, data, changes, at)
                 return self._publish(key, raw, batch)
+        if self._folder.look(key) is None:
+            raise TenantConflict("the file is gone: put it back, and try again")
         raise TenantConflict("the file kept changing while it was edited; try again")
 
     def _show(self, expect: Expect, key: str, read: Read) -> None:

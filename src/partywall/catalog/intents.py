@@ -7,8 +7,10 @@ without a change of their own is no such save: whoever puts an earlier version b
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
+from math import inf
 from typing import Final
 
 from partywall.catalog.cache import Cache
@@ -99,7 +101,8 @@ class Intents:
         if since and read.digest in {each.base for each in known}:
             self._keep(key, [])
             return {}
-        since = _without_relief(since, data)
+        until = _seen_until(since, data)
+        since = _without_relief([each for each in since if each.at > until], data)
         found: dict[str, Plain] = {}
         seen: set[str] = set()
         for path, after in {each.path: each.after for each in since}.items():
@@ -109,9 +112,22 @@ class Intents:
                 seen.add(path)
             else:
                 found[path] = after
-        if seen:
-            self._keep(key, [each for each in known if each.path not in seen])
+        if seen or until > -inf:
+            self._keep(key, [each for each in known if each.at > until and each.path not in seen])
         return found
+
+
+def _seen_until(intents: list[Intent], data: dict[str, Plain]) -> float:
+    """The moment of the latest edit that the data shows: who has seen that one saw everything before it, too."""
+    forms = Counter((each.path, form) for each in intents for form in {canonical(each.before), canonical(each.after)})
+    shown = [
+        each.at
+        for each in intents
+        if each.before != each.after
+        and canonical(value_at(data, each.path)) == canonical(each.after)
+        and forms[each.path, canonical(each.after)] == 1  # else it may be the value of before, or of another edit
+    ]
+    return max(shown, default=-inf)
 
 
 def _without_relief(intents: list[Intent], data: dict[str, Plain]) -> list[Intent]:
