@@ -23,7 +23,7 @@ from partywall.errors import ConstraintViolation
 from partywall.isolation.arrow import table_of
 from partywall.model import Table
 from partywall.names import Region, TenantId
-from partywall.operators import matching
+from partywall.operators import Operator, matching
 
 
 @caught_by(
@@ -192,3 +192,31 @@ class LetsStatementsWrite(HonestSession):
 class ForgetsTheTenantInArrow(HonestSession):
     def arrow(self, statement: Scan) -> Any:
         return table_of(statement.table, list(self.store.rows(statement.table).values()))
+
+
+@caught_by("test_b4_an_arrow_table_holds_the_tenants_own_rows_and_all_of_them")
+class ForgetsTheTenantInLaterPagesOfArrow(HonestSession):
+    def arrow(self, statement: Scan) -> Any:
+        if statement.after is None:
+            return super().arrow(statement)
+        return table_of(statement.table, [dict(row) for row in self.store.rows(statement.table).values()])
+
+
+@caught_by("test_b4_a_transaction_that_only_reads_shows_the_tenants_own_rows")
+class ForgetsTheTenantWhereNothingIsWritten(HonestSession):
+    reads_only = False
+
+    def begin(self, *, read_only: bool = False) -> None:
+        super().begin(read_only=read_only)
+        self.reads_only = read_only
+
+    def owns(self, key: Key) -> bool:
+        return self.reads_only or super().owns(key)
+
+
+@caught_by("test_b5_a_long_list_of_ids_finds_the_tenants_own_rows_only")
+class ForgetsTheTenantInLongLists(HonestSession):
+    def count(self, statement: Count) -> int:
+        if not any(condition.operator is Operator.IN and len(condition.value) > 50 for condition in statement.where):
+            return super().count(statement)
+        return len(matching([dict(row) for row in self.store.rows(statement.table).values()], statement.where))

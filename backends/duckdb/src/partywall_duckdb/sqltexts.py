@@ -1,7 +1,8 @@
 """What a tenant's own SQL may say in patterns and JSON paths, and what its texts weigh.
 
 DuckDB looks at interrupts between batches of rows and never within one. Matching takes time by the product of text and
-pattern, and the path ``$..*`` makes all its parts of a document, so both are looked at before the statement runs.
+pattern, and the paths ``$..*`` and ``$[*]`` make lists of a document's parts, in memory that no limit of DuckDB's
+counts, so both are looked at before the statement runs.
 """
 
 from __future__ import annotations
@@ -54,9 +55,10 @@ def require_pattern(node: Node, parameters: Mapping[str, Any]) -> None:
 
 
 def require_path(node: Node, parameters: Mapping[str, Any]) -> None:
-    """Refuse a JSON path unless it is known before the statement runs, and leads to parts of one depth."""
-    if any(isinstance(value, str) and ".." in value for value in _values(node, parameters, _LISTED, "a JSON path")):
-        refuse("a JSON path with '..'")
+    """Refuse a JSON path unless it is known before the statement runs, and leads to one part."""
+    for value in _values(node, parameters, _LISTED, "a JSON path"):
+        if isinstance(value, str) and ("*" in value or ".." in value):
+            refuse("a JSON path with '*' or '..'")
 
 
 def _values(node: Node, parameters: Mapping[str, Any], makers: frozenset[str], what: str) -> Iterator[Any]:

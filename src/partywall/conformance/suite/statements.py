@@ -181,6 +181,8 @@ class Statements(Kit):
             assert table.column("id").to_pylist() == ["a", "b", "c"]
             assert table.column("label").to_pylist() == [canary] * 3
             assert not any(other in repr(table.to_pylist()) for other in canaries.values() if other != canary)
+            page = store.session(tenant).arrow(Scan(SPECIMENS, (), (Order(ID),), 1, ("a",)))
+            assert page.select(["id", "label"]).to_pylist() == [{"id": "b", "label": canary}]
 
     @requires(Capability.ARROW)
     def test_an_arrow_table_holds_what_a_scan_returns(self, store: Store) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from partywall.backend import Delete, Insert, Scan, Session, Update, Write
+from partywall.backend import Count, Delete, Insert, Scan, Session, Update, Write
 from partywall.conformance.suite.kit import MINE, OTHERS, Kit, Store, refusal, texts_of
 from partywall.conformance.suite.sample import (
     ACCOUNTS,
@@ -20,6 +20,7 @@ from partywall.conformance.suite.sample import (
     token_row,
 )
 from partywall.names import TenantId
+from partywall.operators import Condition, Operator
 
 __all__ = ["Wall", "failures"]
 
@@ -50,6 +51,25 @@ class Wall(Kit):
         for tenant, canary in canaries.items():
             assert store.rows(tenant) == [token_row(row_id, canary) for row_id in "abc"]
             assert store.rows(tenant, PARTS) == []
+
+    def test_b4_a_transaction_that_only_reads_shows_the_tenants_own_rows(self, store: Store) -> None:
+        canaries = {tenant: store.fill(tenant) for tenant in EVERYONE}
+        for tenant, canary in canaries.items():
+            session = store.session(tenant)
+            session.begin(read_only=True)
+            assert sorted(row["label"] for row in session.scan(Scan(SPECIMENS))) == [canary] * 3
+            assert session.count(Count(SPECIMENS)) == 3
+            session.rollback()
+
+    def test_b5_a_long_list_of_ids_finds_the_tenants_own_rows_only(self, store: Store) -> None:
+        for tenant in EVERYONE:
+            store.fill(tenant, ["a", *(f"{tenant}{number}" for number in range(50))])
+        ids = tuple(f"{tenant}{number}" for tenant in EVERYONE for number in range(300))
+        where = (Condition("id", Operator.IN, ids),)
+        for tenant in EVERYONE:
+            session = store.session(tenant)
+            assert session.count(Count(SPECIMENS, where)) == 50
+            assert all(row["id"].startswith(tenant) for row in session.scan(Scan(SPECIMENS, where)))
 
     def test_b2_an_update_changes_the_tenants_own_rows_only(self, store: Store) -> None:
         for tenant in EVERYONE:
