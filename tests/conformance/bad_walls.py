@@ -220,3 +220,11 @@ class ForgetsTheTenantInLongLists(HonestSession):
         if not any(condition.operator is Operator.IN and len(condition.value) > 50 for condition in statement.where):
             return super().count(statement)
         return len(matching([dict(row) for row in self.store.rows(statement.table).values()], statement.where))
+
+
+@caught_by("test_h10_each_table_of_a_statement_holds_the_tenants_own_rows")
+class FiltersTheFirstTableOfAStatement(HonestSession):
+    def shown(self, table: Table) -> list[Row]:
+        if table.name == "specimens":
+            return super().shown(table)
+        return [{**row, "id": f"{key}"} for key, row in self.store.rows(table).items()]

@@ -9,7 +9,17 @@ from typing import Any
 from partywall.backend import Capability, Insert, Order, Row, Scan, Session, Sql
 from partywall.conformance.suite.kit import MINE, OTHERS, Kit, Store, refusal, requires, texts_of
 from partywall.conformance.suite.reference import scanned
-from partywall.conformance.suite.sample import EVERY_VALUE, PARTS, SPECIMENS, TABLES, specimen, token
+from partywall.conformance.suite.sample import (
+    ACCOUNTS,
+    EVERY_VALUE,
+    PARTS,
+    SPECIMENS,
+    TABLES,
+    account,
+    part,
+    specimen,
+    token,
+)
 from partywall.model import ID, ColumnType
 from partywall.operators import Condition, Operator
 
@@ -113,6 +123,18 @@ class Statements(Kit):
                 assert canary in said, text
                 assert not any(other in said for other in canaries.values() if other != canary), text
             assert ask(session, "select count(*) as n from parts") == [{"n": 0}]
+
+    @requires(Capability.SQL)
+    def test_h10_each_table_of_a_statement_holds_the_tenants_own_rows(self, store: Store) -> None:
+        canaries = {tenant: store.fill(tenant, ["a"]) for tenant in EVERYONE}
+        for tenant, canary in canaries.items():
+            store.session(tenant).write(Insert(PARTS, [part(canary, "a", canary)]))
+            store.session(tenant).write(Insert(ACCOUNTS, [account(canary, canary, canary, 1)]))
+        for tenant, canary in canaries.items():
+            for table in ("specimens", "parts", "accounts"):
+                said = told(store.session(tenant), f"select t.* from specimens s, {table} t")  # noqa: S608  # fixed names
+                assert canary in said, table
+                assert not any(other in said for other in canaries.values() if other != canary), table
 
     @requires(Capability.SQL)
     def test_h4_no_statement_changes_anything_or_shows_what_is_not_the_tenants(self, store: Store) -> None:
