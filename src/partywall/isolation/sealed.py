@@ -42,6 +42,7 @@ class Sealed:
         self._limits = limits
         self._places = threading.BoundedSemaphore(limits.sealed_workers)
         self._busy: set[TenantId] = set()
+        self._entering = threading.Lock()
 
     def run(
         self, tenant_id: TenantId, unit: Unit, execution: Execution, tables: Mapping[TableName, Table], statement: Sql
@@ -113,9 +114,10 @@ class Sealed:
 
     @contextmanager
     def _place(self, tenant_id: TenantId) -> Iterator[None]:
-        if tenant_id in self._busy:
-            raise BackendError("another statement of this tenant runs in a sealed process; try again after it")
-        self._busy.add(tenant_id)
+        with self._entering:
+            if tenant_id in self._busy:
+                raise BackendError("another statement of this tenant runs in a sealed process; try again after it")
+            self._busy.add(tenant_id)
         try:
             if not self._places.acquire(timeout=self._limits.timeout_seconds):
                 raise BackendError("as many sealed statements run as may; try again")
