@@ -65,12 +65,12 @@ def here(root: Path, capfd: pytest.CaptureFixture[str]) -> Run:
 def shell(root: Path) -> Run:
     """Runs a command as operators do, in a process of its own."""
 
-    def call(*arguments: object, **environment: str) -> Result:
+    def call(*arguments: object, wait: float = WAIT, **environment: str) -> Result:
         done = subprocess.run(
             [sys.executable, "-m", "partywall", *map(str, arguments)],
             capture_output=True,
             text=True,
-            timeout=WAIT,
+            timeout=wait,
             check=False,
             env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from partywall.folder import DataFolder
 
 Run = Callable[..., Any]
@@ -82,10 +84,12 @@ def test_engine_yaml_decides_which_backend_is_chosen(
     assert chosen() == ["other-database"]
 
 
+@pytest.mark.timeout(300)
 def test_a_check_runs_the_kit_and_fails_with_a_backend_that_does_not_hold(
     shell: Run, installed: Callable[[str, str], Path]
 ) -> None:
-    checked = shell("plugins", "check", "vault-database", PYTHONPATH=str(installed("partywall-vault", GOOD)))
+    site = str(installed("partywall-vault", GOOD))
+    checked = shell("plugins", "check", "vault-database", wait=280, PYTHONPATH=site)
     assert checked.code == 1  # its `open` is None
     assert "partywall: vault-database claims durable" in checked.out
 

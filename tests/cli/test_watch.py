@@ -38,7 +38,11 @@ class Watching:
 @contextmanager
 def watching(*options: str) -> Iterator[Watching]:
     command = [sys.executable, "-m", "partywall", "watch", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    # A shell starts what runs in its background with Ctrl-C ignored, and children inherit that.
+    ours = signal.signal(signal.SIGINT, signal.default_int_handler)
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, ours)
+    with started as process:
         timer = threading.Timer(WAIT, process.kill)
         timer.start()
         try:
