@@ -91,8 +91,8 @@ def rate(connect: Callable[[], Call], threads: int, seconds: float) -> float:
     done: list[int] = []
     begin = threading.Barrier(threads + 1)
 
-    def work() -> None:
-        call, count = connect(), 0
+    def work(call: Call) -> None:
+        count = 0
         begin.wait()
         until = time.perf_counter() + seconds
         while time.perf_counter() < until:
@@ -100,7 +100,8 @@ def rate(connect: Callable[[], Call], threads: int, seconds: float) -> float:
             count += 1
         done.append(count)
 
-    workers = [threading.Thread(target=work) for _ in range(threads)]
+    # One after another: plain SQLite refuses some of those that open the same file at once.
+    workers = [threading.Thread(target=work, args=(connect(),)) for _ in range(threads)]
     for worker in workers:
         worker.start()
     begin.wait()
