@@ -83,7 +83,7 @@ def test_a_strategy_that_comes_from_the_plan_is_blamed_on_the_tenants_type(here:
 def test_a_backend_that_is_not_installed_is_a_problem_of_engine_yaml(here: Run, folder: DataFolder) -> None:
     replaced(folder.tenancy / "engine.yaml", "row_level: duckdb-row", "row_level: nowhere-row")
     (line,) = here("validate").out.splitlines()
-    assert line.startswith("orchestrator-data/system/tenancy/engine.yaml:11:14: backend 'nowhere-row' is not installed")
+    assert line.startswith("orchestrator-data/system/tenancy/engine.yaml:12:14: backend 'nowhere-row' is not installed")
 
 
 @pytest.mark.parametrize("form", [[], ["--json"]])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from partywall.backend import Count, Delete, Insert, Scan, Session, Update, Write
-from partywall.conformance.suite.kit import MINE, OTHERS, Kit, Store, refusal, texts_of
+from partywall.backend import Capability, Count, Delete, Insert, Scan, Session, Update, Write
+from partywall.conformance.suite.kit import MINE, OTHERS, Kit, Store, refusal, requires, texts_of
 from partywall.conformance.suite.sample import (
     ACCOUNTS,
     PARTS,
@@ -61,6 +61,7 @@ class Wall(Kit):
             assert session.count(Count(SPECIMENS)) == 3
             session.rollback()
 
+    @requires(Capability.FILTERS)
     def test_b5_a_long_list_of_ids_finds_the_tenants_own_rows_only(self, store: Store) -> None:
         for tenant in EVERYONE:
             store.fill(tenant, ["a", *(f"{tenant}{number}" for number in range(50))])
