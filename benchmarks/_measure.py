@@ -8,6 +8,7 @@ import os
 import platform
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,6 +57,24 @@ def side_by_side(batches: Mapping[str, Batch], floor: Batch, calls: int, rounds:
             ratios[name].append(2 * spent / (before + after))
     gc.unfreeze()
     return {name: Sample(min(took[name]) / calls, statistics.median(ratios[name])) for name in batches}
+
+
+def together(works: list[Callable[[], object]]) -> float:
+    """Seconds from the moment when all threads may begin until the last has ended."""
+    begin = threading.Barrier(len(works) + 1)
+
+    def run(work: Callable[[], object]) -> None:
+        begin.wait()
+        work()
+
+    started = [threading.Thread(target=run, args=(work,)) for work in works]
+    for thread in started:
+        thread.start()
+    begin.wait()
+    begun = time.perf_counter()
+    for thread in started:
+        thread.join()
+    return time.perf_counter() - begun
 
 
 def installed(distribution: str) -> str:

@@ -13,14 +13,15 @@ import argparse
 import sqlite3
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 from benchmarks import _report
+from benchmarks._measure import together
 from partywall.clock import SystemClock
 from partywall.ledger import SqliteLedger
 from partywall.model import Grants, QuotaLimits, Status, Strategy
@@ -89,11 +90,9 @@ CONTESTANTS = {FLOOR: plain, "usage.increment": increment, "quotas.reserve + com
 def rate(connect: Callable[[], Call], threads: int, seconds: float) -> float:
     """Calls a second of so many threads together."""
     done: list[int] = []
-    begin = threading.Barrier(threads + 1)
 
     def work(call: Call) -> None:
         count = 0
-        begin.wait()
         until = time.perf_counter() + seconds
         while time.perf_counter() < until:
             call()
@@ -101,14 +100,9 @@ def rate(connect: Callable[[], Call], threads: int, seconds: float) -> float:
         done.append(count)
 
     # One after another: plain SQLite refuses some of those that open the same file at once.
-    workers = [threading.Thread(target=work, args=(connect(),)) for _ in range(threads)]
-    for worker in workers:
-        worker.start()
-    begin.wait()
-    begun = time.perf_counter()
-    for worker in workers:
-        worker.join()
-    return sum(done) / (time.perf_counter() - begun)
+    works = [partial(work, connect()) for _ in range(threads)]
+    took = together(works)
+    return sum(done) / took
 
 
 def measure(seconds: float, rounds: int) -> dict[int, dict[str, list[float]]]:

@@ -15,7 +15,6 @@ import random
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -125,7 +124,10 @@ def threads() -> None:
             for tenant, action in KEYS[:5_000]:
                 check(tenant, action)
             works = [rng.choices(KEYS[:5_000], k=16_000 // count) for _ in range(count)]
-            took = [together([lambda work=work, check=check: each(check, work) for work in works]) for _ in range(3)]
+            took = [
+                _measure.together([lambda work=work, check=check: each(check, work) for work in works])
+                for _ in range(3)
+            ]
             figures[contestant.name] = min(took) * 1e9 / sum(map(len, works))
         record(f"{count} thread{'s' * (count > 1)}", "ns", figures)
 
@@ -134,24 +136,6 @@ def each(check: Callable[[str, str], object], calls: Calls) -> None:
     """Every call, one after another."""
     for tenant, action in calls:
         check(tenant, action)
-
-
-def together(works: list[Callable[[], object]]) -> float:
-    """Seconds from the moment when all threads may begin until the last has ended."""
-    begin = threading.Barrier(len(works) + 1)
-
-    def run(work: Callable[[], object]) -> None:
-        begin.wait()
-        work()
-
-    started = [threading.Thread(target=run, args=(work,)) for work in works]
-    for thread in started:
-        thread.start()
-    begin.wait()
-    begun = time.perf_counter()
-    for thread in started:
-        thread.join()
-    return time.perf_counter() - begun
 
 
 def latencies() -> None:
@@ -197,7 +181,7 @@ def races() -> None:
                 counts.append(sum(admitted(check(*KEYS[0])) for _ in range(2 * RACED // RACERS)))
 
             sys.setswitchinterval(1e-6)
-            together([work] * RACERS)
+            _measure.together([work] * RACERS)
             sys.setswitchinterval(before)
             most = max(most, sum(counts))
         figures[contestant.name] = max(0.0, 100 * (most - RACED) / RACED)
