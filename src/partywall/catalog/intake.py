@@ -9,13 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from partywall.catalog.reader import UNSEEN, Folder, Read, Signature, Unreadable, Unstable, modified_at
 from partywall.clock import Clock
 from partywall.errors import Problem
 
 __all__ = ["Glance", "Gone", "Intake", "Reads"]
+
+
+_GLANCES: Final = 5
+"""Looks at every file, until no release was put in place meanwhile."""
+_ARRIVAL_SECONDS: Final = 2.0
+"""How long the files of a release may take to come to rest."""
 
 
 class Gone:
@@ -32,8 +38,10 @@ class Glance:
 
     due: Mapping[str, Signature]
     """Files that are not as they were last seen."""
-    gone: Collection[str] = ()
+    gone: Collection[str]
     """Files that were seen and are not there."""
+    standing: object
+    """Where the files lay."""
 
 
 class Intake:
@@ -46,6 +54,9 @@ class Intake:
         self._unsettled: set[str] = set()
         self._settled_since: list[tuple[Signature, str, str]] = []
         self._restless: dict[str, tuple[Signature, float]] = {}
+        self._standing: object = None
+        self._unread = 0
+        self._arrived: tuple[object, float] = (None, 0.0)
         self.missing: dict[str, float] = {}
         """Files that are gone, and since when on the monotonic clock."""
 
@@ -83,6 +94,12 @@ class Intake:
         self._seen.pop(key, None)
         self._unsettled.discard(key)
 
+    def unread(self, reads: Reads) -> None:
+        """Put back what was read: some of it may be of one release and some of the next."""
+        self._unread += 1
+        for key in reads:
+            self.again(key)
+
     def forget(self, keys: Iterable[str]) -> None:
         """Drop what is known of files that are out of the catalog."""
         for key in keys:
@@ -92,6 +109,14 @@ class Intake:
 
     def glance(self) -> Glance:
         """Look at every file, reading none; needs no lock. OSError when a folder is there and cannot be listed."""
+        for _ in range(_GLANCES):
+            standing = self.standing()
+            due, gone = self._differences()
+            if self.standing() == standing:
+                break
+        return Glance(due, gone, standing)
+
+    def _differences(self) -> tuple[Mapping[str, Signature], Collection[str]]:
         due: dict[str, Signature] = {}
         there = 0
         for key, signature in self._folder.entries():
@@ -101,23 +126,49 @@ class Intake:
                 due[key] = signature
         seen = list(self._seen)
         if there >= len(seen):
-            return Glance(due)
+            return due, ()
         names = self._folder.keys()
-        return Glance(due, [key for key in seen if key not in names])
+        return due, [key for key in seen if key not in names]
+
+    def standing(self) -> object:
+        """Where the files lie; another after something was unread, of which a look meanwhile may have taken note."""
+        return self._folder.standing(), self._unread
+
+    def stands(self, glance: Glance) -> bool:
+        """Whether no release was put in place since the look."""
+        return self.standing() == glance.standing
+
+    def moved(self) -> bool:
+        """Whether a release was put in place, of which no look at every file was taken yet."""
+        return self.standing() != self._standing
+
+    def _arriving(self, glance: Glance) -> bool:
+        """Whether the look is the first at a release, and its files may still come to rest."""
+        if self._standing in (None, glance.standing):
+            return False
+        if self._arrived[0] != glance.standing:
+            self._arrived = (glance.standing, time.monotonic())
+        return time.monotonic() - self._arrived[1] < _ARRIVAL_SECONDS
 
     def sweep(self, glance: Glance, quiet: float, *, together: bool = False) -> tuple[Reads, bool]:
         """Read every file that changed and was quiet for so many seconds; also whether some were not yet.
 
-        ``together`` reads none until all are quiet, so that files saved one after another are one batch.
+        ``together`` reads none until all are quiet, so that files saved one after another are one batch. A release
+        that is put in place is one batch in any case, unless some file of it never rests.
         """
+        arriving = self._arriving(glance)
         # The look may be older than a file that the engine wrote since.
         gone = [key for key in glance.gone if key not in self.missing and self._folder.look(key) is None]
         due = [key for key, signature in glance.due.items() if self._changed(key, signature)]
         quiet_now = [key for key in due if self._quiet(key, glance.due[key], quiet)]
-        if together and len(quiet_now) < len(due):
+        if (together or arriving) and len(quiet_now) < len(due):
             return {}, True
         unsettled = [key for key in self._unsettled if key in glance.due]
         reads, restless = self.take(dict.fromkeys([*gone, *quiet_now, *unsettled]))
+        if not self.stands(glance) or (arriving and restless):
+            self.unread(reads)
+            return {}, True
+        self._standing = glance.standing
         return reads, bool(restless) or len(quiet_now) < len(due)
 
     def _changed(self, key: str, signature: Signature) -> bool:

@@ -108,6 +108,7 @@ class Folder:
         self.tenants = self.tenancy / "tenants"
         self.var = root / "var"
         self.cache = self.var / "catalog.sqlite"
+        self._beyond: frozenset[str] = frozenset()  # the folders that linked files lead into
 
     def label(self, key: str) -> str:
         """The file's name in problems: its path in the data folder."""
@@ -123,6 +124,7 @@ class Folder:
 
     def entries(self) -> Iterator[tuple[str, Signature]]:
         """Every file that counts, with its key. OSError when a folder is there and cannot be listed."""
+        links = [path for key in FIXED if (path := self.path(key)).is_symlink()]
         for key in FIXED:
             signature = self.look(key)
             if signature is not None:
@@ -130,13 +132,26 @@ class Folder:
         try:
             entries = os.scandir(self.tenants)
         except FileNotFoundError:
+            self._beyond = _beyond(links)
             return
         with entries:
             for entry in entries:
                 if counts(entry.name):
+                    if entry.is_symlink():
+                        links.append(self.tenants / entry.name)
                     signature = _look(entry)
                     if signature is not None:
                         yield f"tenants/{entry.name}", signature
+        self._beyond = _beyond(links)
+
+    def standing(self) -> tuple[object, ...]:
+        """Where the files lie: equal as long as no folder, and no link to one, leads elsewhere than at the last scan.
+
+        What is read between two that are equal is of one release; files are looked at by their paths, so that
+        otherwise some could be of the release before.
+        """
+        folders = [*map(os.fspath, (self.tenancy.parent, self.tenancy, self.tenants)), *sorted(self._beyond)]
+        return tuple((folder, _inode(folder)) for folder in folders)
 
     def keys(self) -> set[str]:
         """The keys of all files that count, without a look at them. OSError as for ``scan``."""
@@ -177,6 +192,22 @@ def _look(entry: os.DirEntry[str]) -> Signature | None:
         return None
     except OSError:
         return UNSEEN
+
+
+def _beyond(links: list[Path]) -> frozenset[str]:
+    found = set()
+    for link in links:
+        with contextlib.suppress(OSError):  # it is gone, or no link any more
+            found.add(os.path.dirname(link.parent / link.readlink()))  # noqa: PTH120  # as text: not one object a file
+    return frozenset(found)
+
+
+def _inode(folder: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(folder)  # noqa: PTH116  # a text
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def being_written(handle: int, status: os.stat_result) -> bool:

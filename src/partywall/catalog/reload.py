@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Final, Literal, TypeVar
 
 from pydantic import BaseModel
@@ -93,8 +94,7 @@ class Reload:
             known[key] = restored(key, good)
             if good.signature is not None:
                 self.intake.expect(key, good.digest, good.signature)
-        glance = self._glance()
-        reads = self._read_all(glance)
+        reads, glance = self._read_all(self._glance())
         engine = self._fixed(ENGINE, EngineConfig, reads, fixed.get(ENGINE))
         tables = self._fixed(TABLES, TablesFile, reads, fixed.get(TABLES))
         plans = self._fixed(PLANS, PlansFile, reads, fixed.get(PLANS), in_force=False)
@@ -160,25 +160,32 @@ class Reload:
             if key not in self.intake and key not in glance.due:
                 self.intake.missing[key] = float("-inf")
 
-    def _read_all(self, glance: Glance) -> Reads:
+    def _read_all(self, first: Glance) -> tuple[Reads, Glance]:
         """Every file that is not known, after a moment for those that are being saved just now."""
         reads: Reads = {}
+        glance = first
         for _ in range(_OPENING_LOOKS):
             more, restless = self.intake.sweep(glance, _OPENING_QUIET_SECONDS)
             reads.update(more)
             if not restless:
                 break
             time.sleep(_OPENING_QUIET_SECONDS / 4)
+            if not self.intake.stands(glance):
+                self.intake.unread(reads)
+                reads.clear()
+                glance = first = self._glance()
+                continue
             looks = ((key, self.folder.look(key)) for key in glance.due)
-            glance = Glance({key: signature for key, signature in looks if signature is not None})
-        return reads
+            glance = replace(glance, due={key: signature for key, signature in looks if signature is not None})
+        return reads, first
 
     def _glance(self) -> Glance:
         try:
             return self.intake.glance()
         except OSError as error:
             self.unlistable(error)
-            return Glance({key: signature for key in FIXED if (signature := self.folder.look(key)) is not None})
+            due = {key: signature for key in FIXED if (signature := self.folder.look(key)) is not None}
+            return Glance(due, (), self.intake.standing())
 
     def unlistable(self, error: OSError) -> None:
         """Report that the folder cannot be looked into; everything stays as it is."""
@@ -359,6 +366,9 @@ class Reload:
     def take(self, keys: Collection[str]) -> tuple[list[CatalogChange], set[str]]:
         """Read these files now; what was published, and which are to be read again soon."""
         reads, restless = self.intake.take(keys)
+        if self.intake.moved():
+            self.intake.unread(reads)
+            return [], set(keys)
         changes, early = self.absorb(reads, "file", final=False)
         return changes, restless | early
 

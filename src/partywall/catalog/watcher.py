@@ -172,19 +172,12 @@ class Watcher:
         pairs = ((self._folder.tenancy.parent, ""), (self._folder.tenancy, ""), (self._folder.tenants, "tenants/"))
         return [(folder.resolve(), prefix) for folder, prefix in pairs if folder.is_dir()]
 
-    def _identity(self) -> tuple[object, ...]:
-        found: list[object] = []
-        for folder, _ in self._places():
-            status = folder.stat()
-            found.append((os.fspath(folder), status.st_dev, status.st_ino))
-        return tuple(found)
-
     def _observe(self) -> None:
         """Watch the real folders; when the system has no watches left, sweeps alone go on."""
         self._stop_observer()
         observer = Observer()
         try:
-            self._watched = self._identity()
+            self._watched = self._folder.standing()
             for folder, prefix in self._places():
                 handler = _Dirty(folder, prefix, self._wake)
                 observer.schedule(handler, os.fspath(folder), recursive=False, event_filter=_EVENTS)
@@ -249,7 +242,7 @@ class Watcher:
 
     def _sweep(self) -> None:
         begun = time.monotonic()
-        moved = self._watched != self._identity()
+        moved = self._watched != self._folder.standing()
         if not self.events or moved:
             self._observe()
         # What a swapped link brings was finished before, so it need not rest for long.
