@@ -10,9 +10,9 @@ from jsonschema import Draft202012Validator
 from tools import generate_schemas
 
 import partywall
-from partywall.catalog.document import load
-from partywall.catalog.reader import UNSEEN, Folder, Read, digest_of
+from partywall.catalog.disk.reader import UNSEEN, Folder, Read, digest_of
 from partywall.catalog.sources import load_document
+from partywall.catalog.text.document import load
 from partywall.cli import run
 from partywall.model import EngineConfig, PlansFile, TablesFile, TenantSpec
 

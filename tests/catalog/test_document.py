@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from partywall.catalog import load
-from partywall.catalog.render import rendered
-from partywall.catalog.scalars import Ambiguous, plain_value
+from partywall.catalog.text.render import rendered
+from partywall.catalog.text.scalars import Ambiguous, plain_value
 
 
 def refused(text: str | bytes) -> list[tuple[int, int, str]]:

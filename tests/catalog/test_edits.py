@@ -10,8 +10,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from partywall.catalog import load, writer
-from partywall.catalog.edits import changed, rewrite
+from partywall.catalog import load
+from partywall.catalog.disk import writer
+from partywall.catalog.text.edits import changed, rewrite
 from partywall.errors import ConfigError, InvalidArgument, TenantConflict, TenantNotFound
 from partywall.model import Owner, Quotas, Settings, Status, TenantSpec
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from partywall.catalog import writer
+from partywall.catalog.disk import writer
 
 
 def test_on_a_slow_disk_an_edit_of_the_engine_is_never_taken_for_one_that_did_not_see_the_edit_before(

@@ -7,8 +7,8 @@ from contextlib import closing
 import pytest
 
 from partywall.catalog import check, edit_plan, look, look_at, reported
-from partywall.catalog.cache import Cache
-from partywall.catalog.reader import Folder
+from partywall.catalog.disk.reader import Folder
+from partywall.catalog.memory.cache import Cache
 from partywall.errors import ConfigError, InvalidArgument
 from partywall.names import PlanName
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from partywall.catalog import writer
+from partywall.catalog.disk import writer
 from partywall.model import Status
 
 KEY = "tenants/acme.yaml"
@@ -238,7 +238,8 @@ def test_somebody_who_is_saving_while_their_file_is_replaced_has_it_back(files, 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from partywall.catalog import Catalog, writer
+from partywall.catalog import Catalog
+from partywall.catalog.disk import writer
 
 root, when, theirs = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 file = root / "system/tenancy/tenants/acme.yaml"

@@ -11,7 +11,7 @@ from watchdog.events import FileClosedEvent
 from watchdog.observers.api import BaseObserver
 
 from partywall.catalog import Catalog
-from partywall.catalog.watcher import _Dirty
+from partywall.catalog.disk.watcher import _Dirty
 
 RARELY = "reload: {sweep_seconds: 3600, vanish_seconds: 0.05}\nregions: {}\n"
 OFTEN = "reload: {sweep_seconds: 0.05, vanish_seconds: 0.05}\nregions: {}\n"

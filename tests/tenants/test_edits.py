@@ -129,7 +129,7 @@ def test_g11_nothing_of_a_purged_tenants_edits_waits_to_be_recorded(
 KILLED = """
 import os, signal, sys
 import partywall
-from partywall.catalog.cache import Cache
+from partywall.catalog.memory.cache import Cache
 from partywall.clock import ManualClock
 
 folder, point = sys.argv[1:]

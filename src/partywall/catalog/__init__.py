@@ -2,11 +2,11 @@
 
 from partywall.catalog.catalog import Catalog
 from partywall.catalog.checking import check
-from partywall.catalog.document import Document, load
 from partywall.catalog.health import Health
 from partywall.catalog.look import Look, edit_plan, last_good, look, look_at, reported, stamp
+from partywall.catalog.memory.trail import Edit, Edited
 from partywall.catalog.snapshot import CatalogChange, Snapshot
-from partywall.catalog.trail import Edit, Edited
+from partywall.catalog.text.document import Document, load
 
 __all__ = [
     "Catalog",

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final, Literal, TypeAlias
 
-from partywall.catalog.document import Path
+from partywall.catalog.disk.reader import PLANS
 from partywall.catalog.entry import Entry
-from partywall.catalog.reader import PLANS
+from partywall.catalog.memory.versions import mark_of
 from partywall.catalog.snapshot import CatalogChange, Plans, Shards, Snapshot
 from partywall.catalog.sources import Candidate
-from partywall.catalog.versions import mark_of
+from partywall.catalog.text.document import Path
 from partywall.errors import Problem
 from partywall.model import Plan, PlansFile
 from partywall.names import PlanName, TenantId, meant

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from partywall.catalog.assembly import TenantCandidate
-from partywall.catalog.cache import Good
-from partywall.catalog.document import Document
-from partywall.catalog.intake import Gone
-from partywall.catalog.reader import Read
+from partywall.catalog.disk.intake import Gone
+from partywall.catalog.disk.reader import Read
+from partywall.catalog.memory.cache import Good
 from partywall.catalog.sources import Candidate
+from partywall.catalog.text.document import Document
 from partywall.errors import Problem
 from partywall.model import PlansFile
 

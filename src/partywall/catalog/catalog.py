@@ -13,18 +13,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from partywall.catalog.cache import Cache
 from partywall.catalog.changes import Changes, identify
-from partywall.catalog.document import Document
+from partywall.catalog.disk.intake import Glance
+from partywall.catalog.disk.reader import Folder, Read
+from partywall.catalog.disk.watcher import Target, Watcher
+from partywall.catalog.disk.writer import recover
 from partywall.catalog.health import Health, Reporter
-from partywall.catalog.intake import Glance
-from partywall.catalog.reader import Folder, Read
+from partywall.catalog.memory.cache import Cache
+from partywall.catalog.memory.trail import Edited
+from partywall.catalog.memory.versions import Versions
 from partywall.catalog.reload import Reload
 from partywall.catalog.snapshot import CatalogChange, Snapshot
-from partywall.catalog.trail import Edited
-from partywall.catalog.versions import Versions
-from partywall.catalog.watcher import Target, Watcher
-from partywall.catalog.writer import recover
+from partywall.catalog.text.document import Document
 from partywall.clock import Clock, SystemClock
 from partywall.errors import Problem
 from partywall.model import EngineConfig, Table, TenantSpec

@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
 from partywall.catalog.batch import Batch
-from partywall.catalog.document import Document, load
-from partywall.catalog.document import Mapping as Node
-from partywall.catalog.edits import changed, encoded, plain_of, rewrite, with_first_line
-from partywall.catalog.reader import PLANS, UNSEEN, Folder, Read, Unreadable, Unstable, digest_of
+from partywall.catalog.disk.reader import PLANS, UNSEEN, Folder, Read, Unreadable, Unstable, digest_of
+from partywall.catalog.disk.writer import create, remove, replace
 from partywall.catalog.reload import Reload
-from partywall.catalog.render import rendered
-from partywall.catalog.scalars import Plain
 from partywall.catalog.snapshot import CatalogChange
 from partywall.catalog.sources import load_document
-from partywall.catalog.writer import create, remove, replace
+from partywall.catalog.text.document import Document, load
+from partywall.catalog.text.document import Mapping as Node
+from partywall.catalog.text.edits import changed, encoded, plain_of, rewrite, with_first_line
+from partywall.catalog.text.render import rendered
+from partywall.catalog.text.scalars import Plain
 from partywall.errors import ConfigError, InvalidArgument, Problem, TenantConflict, TenantNotFound
 from partywall.model import TenantSpec
 from partywall.names import PlanName, new_tenant_id

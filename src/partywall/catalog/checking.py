@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from partywall.catalog.assembly import taken_by, unknown_plan
-from partywall.catalog.document import Document, load
-from partywall.catalog.document import Path as Place
+from partywall.catalog.disk.reader import ENGINE, FIXED, PLANS, Folder, Unreadable, Unstable
 from partywall.catalog.look import Look, look
-from partywall.catalog.reader import ENGINE, FIXED, PLANS, Folder, Unreadable, Unstable
-from partywall.catalog.scalars import Plain
 from partywall.catalog.snapshot import Snapshot
 from partywall.catalog.sources import load_document, undeclared
+from partywall.catalog.text.document import Document, load
+from partywall.catalog.text.document import Path as Place
+from partywall.catalog.text.scalars import Plain
 from partywall.errors import ConfigError, Problem
 from partywall.model import TenantSpec
 

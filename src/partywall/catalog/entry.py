@@ -10,8 +10,8 @@ from importlib.metadata import version
 from sys import intern
 from typing import Final
 
-from partywall.catalog.validation import revive
-from partywall.catalog.versions import mark_of, version_of
+from partywall.catalog.memory.versions import mark_of, version_of
+from partywall.catalog.text.validation import revive
 from partywall.model import Status, Strategy, TenantSpec
 from partywall.names import PlanName, Region, Slug, TenantId
 

@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
-from partywall.catalog.cache import Cache
+from partywall.catalog.memory.cache import Cache
 from partywall.errors import Problem
 
 __all__ = ["Health", "Reporter", "health_of"]

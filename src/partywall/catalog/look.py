@@ -10,14 +10,14 @@ from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
-from partywall.catalog.cache import Cache, Good
 from partywall.catalog.changes import Changes, identity_line
-from partywall.catalog.document import Document
-from partywall.catalog.edits import with_first_line
+from partywall.catalog.disk.reader import FIXED, UNSEEN, Folder, Read, Signature, digest_of
 from partywall.catalog.health import Health, health_of
-from partywall.catalog.reader import FIXED, UNSEEN, Folder, Read, Signature, digest_of
+from partywall.catalog.memory.cache import Cache, Good
 from partywall.catalog.reload import Reload
 from partywall.catalog.snapshot import Snapshot
+from partywall.catalog.text.document import Document
+from partywall.catalog.text.edits import with_first_line
 from partywall.clock import SystemClock
 from partywall.errors import ConfigError, InvalidArgument, Problem
 from partywall.model import EngineConfig, Table

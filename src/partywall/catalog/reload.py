@@ -15,12 +15,12 @@ from pydantic import BaseModel
 
 from partywall.catalog.assembly import Assembly, Decision, TenantCandidate
 from partywall.catalog.batch import Batch, Identify, Known, fresh, in_order, put
-from partywall.catalog.cache import Cache, Good
-from partywall.catalog.document import Document, Path, load
+from partywall.catalog.disk.intake import Glance, Gone, Intake, Reads
+from partywall.catalog.disk.reader import ENGINE, FIXED, PLANS, TABLES, Folder, Read, Unreadable, Unstable
 from partywall.catalog.garbage import without_collections
-from partywall.catalog.intake import Glance, Gone, Intake, Reads
-from partywall.catalog.intents import Intents, reconcile
-from partywall.catalog.reader import ENGINE, FIXED, PLANS, TABLES, Folder, Read, Unreadable, Unstable
+from partywall.catalog.memory.cache import Cache, Good
+from partywall.catalog.memory.intents import Intents, reconcile
+from partywall.catalog.memory.trail import Edited, Trail
 from partywall.catalog.snapshot import CatalogChange, Snapshot
 from partywall.catalog.sources import (
     MODELS,
@@ -32,7 +32,7 @@ from partywall.catalog.sources import (
     restored,
     undeclared,
 )
-from partywall.catalog.trail import Edited, Trail
+from partywall.catalog.text.document import Document, Path, load
 from partywall.clock import Clock
 from partywall.errors import ConfigError, Problem
 from partywall.model import EngineConfig, PlansFile, TablesFile

@@ -9,12 +9,12 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel
 
-from partywall.catalog.cache import Good
-from partywall.catalog.document import Document, load
+from partywall.catalog.disk.reader import ENGINE, PLANS, TABLES, Folder, Read
 from partywall.catalog.entry import Entry, entry_of, index_of, indexed, pack, unpack
-from partywall.catalog.reader import ENGINE, PLANS, TABLES, Folder, Read
-from partywall.catalog.validation import canonical, revive, validate
-from partywall.catalog.versions import mark_of
+from partywall.catalog.memory.cache import Good
+from partywall.catalog.memory.versions import mark_of
+from partywall.catalog.text.document import Document, load
+from partywall.catalog.text.validation import canonical, revive, validate
 from partywall.errors import Problem
 from partywall.model import EngineConfig, PlansFile, TablesFile, TenantSpec
 from partywall.names import meant

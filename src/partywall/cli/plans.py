@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from partywall.catalog import edit_plan
-from partywall.catalog.document import load
+from partywall.catalog.text.document import load
 from partywall.cli.app import Call, command, partywall
 from partywall.cli.documents import limit_text, plan_document, rate_text
 from partywall.cli.sight import look

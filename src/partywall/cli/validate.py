@@ -13,7 +13,7 @@ import click
 from pydantic import BaseModel
 
 from partywall.catalog import check
-from partywall.catalog.reader import ENGINE, FIXED, PLANS, Folder, Unreadable, Unstable
+from partywall.catalog.disk.reader import ENGINE, FIXED, PLANS, Folder, Unreadable, Unstable
 from partywall.catalog.sources import Loaded, load_document
 from partywall.cli.app import Call, command, partywall
 from partywall.errors import BackendNotFound, ConfigError, PartywallError, Problem

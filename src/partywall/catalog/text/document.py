@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 import yaml
 
-from partywall.catalog.scalars import Ambiguous, Plain, plain_value
+from partywall.catalog.text.scalars import Ambiguous, Plain, plain_value
 from partywall.errors import Problem
 
 __all__ = ["MAX_BYTES", "Document", "Mapping", "Node", "Scalar", "Sequence", "load", "path_text"]

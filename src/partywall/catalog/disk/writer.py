@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from partywall.catalog.reader import being_written, digest_of
+from partywall.catalog.disk.reader import being_written, digest_of
 from partywall.errors import ConfigError
 
 __all__ = ["create", "read_only", "recover", "remove", "replace"]

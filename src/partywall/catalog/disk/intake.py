@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from partywall.catalog.reader import UNSEEN, Folder, Read, Signature, Unreadable, Unstable, modified_at
+from partywall.catalog.disk.reader import UNSEEN, Folder, Read, Signature, Unreadable, Unstable, modified_at
 from partywall.clock import Clock
 from partywall.errors import Problem
 

@@ -8,8 +8,8 @@ from difflib import unified_diff
 from hashlib import blake2b
 from typing import Final
 
-from partywall.catalog.edits import plain_of
-from partywall.catalog.render import rendered
+from partywall.catalog.text.edits import plain_of
+from partywall.catalog.text.render import rendered
 from partywall.errors import TenantConflict
 from partywall.model import TenantSpec
 from partywall.names import TenantId

@@ -13,13 +13,13 @@ from dataclasses import astuple, dataclass
 from math import inf
 from typing import Final
 
-from partywall.catalog.cache import Cache
-from partywall.catalog.document import load
-from partywall.catalog.edits import changed, encoded, plain_of, rewrite, value_at
-from partywall.catalog.reader import Folder, Read, Unreadable, Unstable
-from partywall.catalog.scalars import Plain
-from partywall.catalog.validation import canonical
-from partywall.catalog.writer import replace
+from partywall.catalog.disk.reader import Folder, Read, Unreadable, Unstable
+from partywall.catalog.disk.writer import replace
+from partywall.catalog.memory.cache import Cache
+from partywall.catalog.text.document import load
+from partywall.catalog.text.edits import changed, encoded, plain_of, rewrite, value_at
+from partywall.catalog.text.scalars import Plain
+from partywall.catalog.text.validation import canonical
 from partywall.errors import ConfigError, InvalidArgument
 from partywall.model import Status
 

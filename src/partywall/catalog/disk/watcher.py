@@ -29,7 +29,7 @@ from watchdog.events import (
 )
 from watchdog.observers import Observer
 
-from partywall.catalog.reader import FIXED, Folder, counts
+from partywall.catalog.disk.reader import FIXED, Folder, counts
 
 __all__ = ["Target", "Watcher"]
 

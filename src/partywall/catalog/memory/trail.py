@@ -15,7 +15,7 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from partywall.catalog.cache import Cache
+from partywall.catalog.memory.cache import Cache
 from partywall.catalog.snapshot import CatalogChange
 from partywall.names import PlanName, TenantId
 

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from partywall.catalog.document import Document, Mapping, Path
+from partywall.catalog.text.document import Document, Mapping, Path
 from partywall.errors import Problem
 from partywall.names import meant
 

@@ -19,10 +19,10 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from partywall.catalog.document import Document, Mapping, Node, Scalar, Sequence, load, plain
-from partywall.catalog.render import entry_lines, flow, item_lines
-from partywall.catalog.scalars import Plain, written
-from partywall.catalog.validation import canonical
+from partywall.catalog.text.document import Document, Mapping, Node, Scalar, Sequence, load, plain
+from partywall.catalog.text.render import entry_lines, flow, item_lines
+from partywall.catalog.text.scalars import Plain, written
+from partywall.catalog.text.validation import canonical
 from partywall.errors import InvalidArgument
 
 __all__ = ["changed", "encoded", "plain_of", "rewrite", "value_at", "with_first_line"]

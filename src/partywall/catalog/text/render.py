@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from partywall.catalog.scalars import Plain, written
+from partywall.catalog.text.scalars import Plain, written
 
 __all__ = ["entry_lines", "flow", "item_lines", "rendered"]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from struct import Struct
 from typing import Final, TypeAlias
 
-from partywall.catalog.document import MAX_BYTES
+from partywall.catalog.text.document import MAX_BYTES
 
 __all__ = [
     "ENGINE",
