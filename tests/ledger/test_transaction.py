@@ -113,6 +113,7 @@ class LedgerAgainstDicts(RuleBasedStateMachine):
         self.usage: dict[tuple[str, str, str], int] = {}
         self.events: dict[tuple[str, str], UsageEvent] = {}
         self.operations: dict[str, Operation] = {}
+        self.forgotten: set[str] = set()
         self.agents: dict[str, AgentProcess] = {}
         self.records: list[AuditRecord] = []
 
@@ -168,11 +169,20 @@ class LedgerAgainstDicts(RuleBasedStateMachine):
             self.usage = {key: total for key, total in self.usage.items() if key[0] != tenant}
             self.events = {key: event for key, event in self.events.items() if key[0] != tenant}
             self.agents = {key: agent for key, agent in self.agents.items() if agent.tenant_id != tenant}
+            told = [
+                one.id
+                for one in self.operations.values()
+                if one.tenant_id == tenant and one.state is OperationState.FAILED
+            ]
+            for name in told:
+                del self.operations[name]
+                self.forgotten.add(name)
 
     @rule(operation=operations, fails=st.booleans())
     def put_operation(self, operation: Operation, fails: bool) -> None:
         if self.write(lambda tx: tx.put_operation(operation), fails=fails):
             self.operations[operation.id] = operation
+            self.forgotten.discard(operation.id)
 
     @rule(agent=agents, fails=st.booleans())
     def put_agent(self, agent: AgentProcess, fails: bool) -> None:
@@ -218,6 +228,7 @@ class LedgerAgainstDicts(RuleBasedStateMachine):
             own = [record for record in self.records if record.tenant_id == tenant]
             assert tx.audit(tenant_id=tenant, newest=True, limit=2) == own[-2:]
         assert {name: tx.operation(name) for name in self.operations} == self.operations
+        assert {tx.operation(name) for name in self.forgotten} <= {None}
         for states in ((), (OperationState.QUEUED, OperationState.RUNNING)):
             chosen = [
                 operation for operation in self.operations.values() if operation.state in (states or OperationState)

@@ -243,7 +243,10 @@ class Transaction(ABC):
 
     @abstractmethod
     def forget_tenant(self, tenant_id: TenantId) -> None:
-        """Drop all but the tenant's lifecycle and audit records: usage and its log, reservations, placement, agents."""
+        """Drop all but the tenant's lifecycle and audit records: usage and its log, reservations, placement, agents.
+
+        Of its operations those that failed go, because the reason may be told in the tenant's own words.
+        """
 
     @abstractmethod
     def operation(self, operation_id: str) -> Operation | None:
