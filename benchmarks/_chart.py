@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from benchmarks import _measure, _report
+from benchmarks import _report
 
 DOCS = Path(__file__).parent.parent / "docs" / "benchmarks"
 PANELS = ("hot key", "20,000 keys, uniform")
@@ -30,12 +30,14 @@ text { font: 13px ui-sans-serif, system-ui, -apple-system, 'Segoe UI', Helvetica
 """
 
 
-def publish(lines: Sequence[_report.Line], versions: Mapping[str, str]) -> None:
-    """Write the summary and the picture of one run of the limiter's benchmark."""
+def publish(kept: Path) -> None:
+    """Write the summary and the picture of a run of the limiter's benchmark that was kept."""
+    run = json.loads(kept.read_text())
+    summary = {part: run[part] for part in ("machine", "versions", "lines")}
+    lines = [_report.Line(**line) for line in run["lines"]]
     DOCS.mkdir(exist_ok=True)
-    summary = {"machine": _measure.machine(), **_report.document(lines, versions)}
     (DOCS / "limiter.json").write_text(json.dumps(summary, indent=1) + "\n")
-    (DOCS / "limiter.svg").write_text(svg(lines, str(summary["machine"]["python"])))
+    (DOCS / "limiter.svg").write_text(svg(lines, run["machine"]["python"]))
 
 
 def svg(lines: Sequence[_report.Line], python: str) -> str:

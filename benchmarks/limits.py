@@ -1,9 +1,10 @@
 """What does a rate-limit check cost, and how right is it, beside an empty call and the limiters that people use?
 
-``python -m benchmarks limits`` prints one table; ``python -m benchmarks.limits --publish`` also writes the summary
-and the picture in ``docs/benchmarks``. Costs are CPU times of batches, each between two batches of an empty Python
-function over the same arguments, in one process, in turns; the ratio is the median over the rounds. With several
-threads it is the time that passes. Nobody else's work is subtracted: run it on a machine that is quiet.
+``python -m benchmarks limits`` prints one table and keeps it; ``python -m benchmarks.limits --publish FILE`` writes the
+summary and the picture in ``docs/benchmarks`` from a run that was kept. Costs are CPU times of batches, each between
+two batches of an empty Python function over the same arguments, in one process, in turns; the ratio is the median over
+the rounds. With several threads it is the time that passes. Nobody else's work is subtracted: run it on a machine that
+is quiet.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 from benchmarks import _chart, _measure, _report
 from benchmarks._limiters import ACTIONS, CONTESTANTS, HOUR, OURS, TENANTS, Contestant, Limiting
@@ -231,9 +233,10 @@ def versions() -> dict[str, str]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--publish", action="store_true", help="write docs/benchmarks/limiter.json and limiter.svg")
+    parser.add_argument("--publish", type=Path, metavar="FILE", help="draw a run that was kept; measures nothing")
     arguments = parser.parse_args()
-    main(arguments.rounds)
-    _report.show("limits", versions())
     if arguments.publish:
-        _chart.publish(_report.LINES, versions())
+        _chart.publish(arguments.publish)
+    else:
+        main(arguments.rounds)
+        _report.show("limits", versions())
