@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +23,20 @@ def data_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "orchestrator-data"
     shutil.copytree(SAMPLE, folder / "system")
     return folder
+
+
+@pytest.fixture
+def told_by(data_folder: Path) -> Callable[..., dict[str, Any]]:
+    """Runs a driver over the data folder, in a process of its own, and returns what it found."""
+
+    def run(driver: Path, *arguments: object) -> dict[str, Any]:
+        command = [sys.executable, str(driver), str(data_folder), *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    return run
 
 
 @pytest.fixture

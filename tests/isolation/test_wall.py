@@ -22,7 +22,7 @@ from partywall import (
 )
 from partywall.aggregates import Measure, avg, count, max_, sum_
 from partywall.model import Tenant
-from partywall.operators import Comparison
+from partywall.operators import Comparison, Operator
 
 HOSTILE = [
     'projects"; DROP TABLE projects --',
@@ -93,6 +93,11 @@ def test_a2_a_column_is_a_plain_text_and_a_measure_a_declared_one(engine: Engine
         lambda: query.select("projects", order_by=["-name", "name"]),
         lambda: query.select("projects", order_by=1),  # type: ignore[arg-type]  # the attack
         lambda: query.select("projects", {"name": Comparison(((Disguised("="), "x"),))}),  # type: ignore[arg-type]
+        lambda: query.select("projects", {"name": Comparison(((Operator.IN, 5),))}),
+        lambda: query.select("projects", {"name": Comparison(5)}),  # type: ignore[arg-type]  # the attack
+        lambda: query.select("projects", {"name": Comparison((5,))}),  # type: ignore[arg-type]  # the attack
+        lambda: query.select("projects", {"name": Comparison(((Operator.EQ,),))}),  # type: ignore[arg-type]
+        lambda: query.upsert("projects", {"name": "x"}, key=5),  # type: ignore[arg-type]  # the attack
         lambda: query.insert("projects", {Disguised("id"): "y", "name": "y"}),
         lambda: query.insert_many("projects", None),  # type: ignore[arg-type]  # the attack
         lambda: query.upsert("projects", {"name": "x"}, key=Disguised("name")),

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 DRIVER = Path(__file__).parent / "kill_driver.py"
 ROW_DRIVER = Path(__file__).parent / "row_kill_driver.py"
-SAMPLE = Path(__file__).parent.parent.parent / "orchestrator-data" / "system"
-
-
-def kill(tmp_path: Path, driver: Path, *arguments: int) -> dict[str, Any]:
-    folder = tmp_path / "orchestrator-data"
-    shutil.copytree(SAMPLE, folder / "system")
-    command = [sys.executable, str(driver), str(folder), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
 
 
 @pytest.mark.timeout(300)
-def test_l2_50_kills_amid_2500_reservations_leave_neither_overspend_nor_phantom(tmp_path: Path) -> None:
-    found = kill(tmp_path, DRIVER, 50, 2_500, 1)
+def test_l2_50_kills_amid_2500_reservations_leave_neither_overspend_nor_phantom(told_by) -> None:
+    found = told_by(DRIVER, 50, 2_500, 1)
     assert found["wrong"] == []
     assert found["reserved"] > 1_500
     assert found["settled"] > 1_500
@@ -36,23 +20,23 @@ def test_l2_50_kills_amid_2500_reservations_leave_neither_overspend_nor_phantom(
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_l2_1000_kills_amid_100_000_reservations_leave_neither_overspend_nor_phantom(tmp_path: Path) -> None:
-    found = kill(tmp_path, DRIVER, 1_000, 104_000, 2)
+def test_l2_1000_kills_amid_100_000_reservations_leave_neither_overspend_nor_phantom(told_by) -> None:
+    found = told_by(DRIVER, 1_000, 104_000, 2)
     assert found["wrong"] == []
     assert found["reserved"] >= 100_000
     assert found["settled"] > 100_000
 
 
 @pytest.mark.timeout(300)
-def test_l2_12_kills_between_rows_and_their_count_leave_neither_overspend_nor_phantom(tmp_path: Path) -> None:
-    found = kill(tmp_path, ROW_DRIVER, 12, 3)
+def test_l2_12_kills_between_rows_and_their_count_leave_neither_overspend_nor_phantom(told_by) -> None:
+    found = told_by(ROW_DRIVER, 12, 3)
     assert found["wrong"] == []
     assert max(found["rows"]) > 0
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_l2_300_kills_between_rows_and_their_count_leave_neither_overspend_nor_phantom(tmp_path: Path) -> None:
-    found = kill(tmp_path, ROW_DRIVER, 300, 4)
+def test_l2_300_kills_between_rows_and_their_count_leave_neither_overspend_nor_phantom(told_by) -> None:
+    found = told_by(ROW_DRIVER, 300, 4)
     assert found["wrong"] == []
     assert max(found["rows"]) == 20

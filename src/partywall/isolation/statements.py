@@ -6,7 +6,7 @@ against their column; and a ``tenant_id`` may stand in the data only when it is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final, TypeVar
 
@@ -80,7 +80,7 @@ class Guard:
                 _own(tenant_id, wanted)
                 continue
             kind = _type_of(table, name)
-            for operator, value in _tests(wanted):
+            for operator, value in _tests(f"{table.name}.{name}", wanted):
                 conditions.append(_condition(table, name, kind, operator, value))
         return tuple(conditions)
 
@@ -145,6 +145,8 @@ class Guard:
 
     def key(self, table: Table, key: Sequence[str] | str | None) -> tuple[str, ...]:
         """The key by which upsert finds a row: ``id`` or a declared unique key."""
+        if not isinstance(key, str | Sequence | None):
+            raise QueryError(f"{table.name}: a key is the name of a column, or a list of names")
         columns = (ID,) if key is None else (key,) if isinstance(key, str) else tuple(key)
         if any(type(column) is not str for column in columns) or columns not in keys_of(table):
             declared = " or ".join(f"({', '.join(each)})" for each in keys_of(table))
@@ -198,22 +200,33 @@ def _unknown(table: Table, name: Any) -> QueryError:
     return QueryError(f"unknown column {_quoted(name)} of {table.name}{_hint(name, [ID, *table.columns])}")
 
 
-def _tests(wanted: Any) -> Iterable[tuple[Operator, Any]]:
-    if isinstance(wanted, Comparison):
-        return wanted.tests
-    return ((Operator.IS_NULL, None),) if wanted is None else ((Operator.EQ, wanted),)
+def _tests(place: str, wanted: Any) -> Iterator[tuple[Operator, Any]]:
+    if not isinstance(wanted, Comparison):
+        yield (Operator.IS_NULL, None) if wanted is None else (Operator.EQ, wanted)
+        return
+    tests: Any = wanted.tests
+    for test in tests if isinstance(tests, tuple) else (None,):
+        match test:
+            case (Operator() as operator, value):
+                yield operator, value
+            case _:
+                raise _handmade(place)
+
+
+def _handmade(place: str) -> QueryError:
+    return QueryError(f"{place}: comparisons are made by the functions of partywall.operators")
 
 
 def _condition(table: Table, name: str, kind: ColumnType, operator: Operator, value: Any) -> Condition:
     place = f"{table.name}.{name}"
-    if not isinstance(operator, Operator):
-        raise QueryError(f"{place}: comparisons are made by the functions of partywall.operators")
     if kind is ColumnType.JSON and operator not in _FOR_JSON:
         raise QueryError(f"{place} holds JSON documents, which compare only as equal, unequal or missing")
     match operator:
         case Operator.IS_NULL | Operator.NOT_NULL:
             return Condition(name, operator)
         case Operator.IN | Operator.NOT_IN:
+            if not isinstance(value, tuple):
+                raise _handmade(place)
             if len(value) > _LONGEST_IN:
                 raise QueryError(f"{place}: a list of more than {_LONGEST_IN:,} values; ask in parts")
             return Condition(name, operator, tuple(_operand(kind, each, place) for each in value))
