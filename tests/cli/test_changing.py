@@ -242,6 +242,8 @@ def test_a_setting_that_is_nearly_right_is_named(here: Run, acme: str) -> None:
     refused = here("tenants", "set", acme, "defaultModle=small")
     assert (refused.code, refused.out) == (2, "")
     assert refused.err == "error: 'defaultModle' is not known; did you mean 'defaultModel'?\n"
+    refused = here("tenants", "set", acme, "name=Acme")
+    assert refused.err.startswith("error: 'name' is not known; there are allowedModels, ")
 
 
 def test_a_change_that_names_an_older_version_is_refused_with_the_diff(

@@ -36,7 +36,8 @@ def _frozen(value: Any) -> Any:
 def _problem(model: type[BaseModel], error: ErrorDetails) -> str:
     path = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden" and len(error["loc"]) == 1:
-        return f"'{path}' is not known{meant(path, map(to_camel, model.model_fields))}"
+        names = sorted(map(to_camel, model.model_fields))
+        return f"'{path}' is not known{meant(path, names) or '; there are ' + ', '.join(names)}"
     return f"{path}: {error['msg'].removeprefix('Value error, ')}"
 
 
