@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from partywall.cli.app import Call
 from partywall.cli.sight import look
 from partywall.errors import TenantNotFound
@@ -16,4 +18,7 @@ def tenant_id(call: Call, reference: str) -> TenantId:
         try:
             return sight.directory.find(reference)
         except TenantNotFound:
-            raise TenantNotFound(f"no tenant has the id or slug {ascii(reference)[:80]}") from None
+            # Its file may be there, and not in force.
+            wrong = [str(problem) for problem in sight.problems if Path(problem.file).stem == reference]
+            message = f"no tenant has the id or slug {ascii(reference)[:80]}"
+            raise TenantNotFound("; ".join([message, *wrong])) from None
