@@ -14,14 +14,14 @@ from partywall.catalog.snapshot import CatalogChange
 from partywall.catalog.sources import load_document
 from partywall.catalog.text.document import Document, load
 from partywall.catalog.text.document import Mapping as Node
-from partywall.catalog.text.edits import changed, encoded, plain_of, rewrite, with_first_line
+from partywall.catalog.text.edits import changed, encoded, plain_of, rewrite, with_id
 from partywall.catalog.text.render import rendered
 from partywall.catalog.text.scalars import Plain
 from partywall.errors import ConfigError, InvalidArgument, Problem, TenantConflict, TenantNotFound
 from partywall.model import TenantSpec
 from partywall.names import PlanName, new_tenant_id
 
-__all__ = ["Changes", "identify", "identity_line"]
+__all__ = ["Changes", "identify"]
 
 Expect: TypeAlias = "Callable[[TenantSpec], None] | None"
 """Looks at what a file says just before it is edited."""
@@ -30,21 +30,20 @@ _TRIES: Final = 50
 _PAUSE_SECONDS: Final = 0.02
 
 
-def identity_line(text_of: str | None) -> str:
-    """The line that gives a file its id: the one that it had, or a new one."""
-    return f"id: {text_of or new_tenant_id()}"
-
-
 def identify(folder: Folder, key: str, document: Document, read: Read, had: str | None) -> Read | Problem:
     """Write an id into a tenant's file that has none."""
-    line = identity_line(had)
+    identity = had or new_tenant_id()
     try:
-        raw = encoded(with_first_line(document, line), read.raw)
+        raw = encoded(with_id(document, identity), read.raw)
+    except InvalidArgument:
+        message = f"the file has no id, and as it is laid out none can be written into it; add 'id: {identity}' by hand"
+        return document.problem(("id",), message, at_key=True)
+    try:
         if not replace(folder.path(key), read.digest, raw):
             return document.problem((), "the file has no id, and changed while it was given one; it is tried again")
         written = folder.read(key)
-    except (ConfigError, InvalidArgument, OSError, Unreadable, Unstable):
-        return document.problem((), f"the file has no id and cannot be written; add the line '{line}'")
+    except (ConfigError, OSError, Unreadable, Unstable):
+        return document.problem((), f"the file has no id and cannot be written; add the line 'id: {identity}'")
     return written if written.raw == raw else document.problem((), "the file changed while it was given an id")
 
 

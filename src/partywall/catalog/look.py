@@ -10,14 +10,14 @@ from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
-from partywall.catalog.changes import Changes, identity_line
+from partywall.catalog.changes import Changes
 from partywall.catalog.disk.reader import FIXED, UNSEEN, Folder, Read, Signature, digest_of
 from partywall.catalog.health import Health, health_of
 from partywall.catalog.memory.cache import Cache, Good
 from partywall.catalog.reload import Reload
 from partywall.catalog.snapshot import Snapshot
 from partywall.catalog.text.document import Document
-from partywall.catalog.text.edits import with_first_line
+from partywall.catalog.text.edits import with_id
 from partywall.clock import SystemClock
 from partywall.errors import ConfigError, InvalidArgument, Problem
 from partywall.model import EngineConfig, Table
@@ -179,7 +179,8 @@ def _given(key: str, document: Document, _read: Read, had: str | None) -> Read |
     # The same id each time, so that two looks at a file agree that it is one tenant's.
     made = f"ten_{digest_of(key.encode())[:16]}"
     try:
-        raw = with_first_line(document, identity_line(had or made)).encode()
+        raw = with_id(document, had or made).encode()
     except InvalidArgument:
-        return document.problem((), "the file has no id; give it one")
+        message = "the file has no id, and as it is laid out none can be written into it; give it one"
+        return document.problem(("id",), message, at_key=True)
     return Read(raw, digest_of(raw), UNSEEN)

@@ -257,7 +257,8 @@ class Reload:
                 candidate = None
             else:
                 self.intake.seen(key, identified)
-                candidate = load_tenant(self.folder, key, identified, self.config.regions).candidate
+                loaded = load_tenant(self.folder, key, identified, self.config.regions)
+                candidate = loaded.candidate
         batch.problems[key] = loaded.problems
         if candidate is not None:
             batch.tenants[key] = packed(key, candidate)

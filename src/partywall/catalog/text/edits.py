@@ -25,7 +25,7 @@ from partywall.catalog.text.scalars import Plain, written
 from partywall.catalog.text.validation import canonical
 from partywall.errors import InvalidArgument
 
-__all__ = ["changed", "encoded", "plain_of", "rewrite", "value_at", "with_first_line"]
+__all__ = ["changed", "encoded", "plain_of", "rewrite", "value_at", "with_id"]
 
 _BOM: Final = b"\xef\xbb\xbf"
 _STEP: Final = re.compile(r'"([^"]+)"|([^."]+)')
@@ -94,13 +94,20 @@ def encoded(text: str, like: bytes) -> bytes:
     return (_BOM if like.startswith(_BOM) else b"") + text.encode()
 
 
-def with_first_line(document: Document, line: str) -> str:
-    """The text with a line put in front of its first key."""
-    root = document.root
-    if not isinstance(root, Mapping) or root.flow:
-        raise InvalidArgument("the file is not a block of keys")
-    start = _line_start(document.text, root.start)
-    return document.text[:start] + line + _newline(document.text) + document.text[start:]
+def with_id(document: Document, identity: str) -> str:
+    """The text with this id: in place of an empty one, or on a line of its own before the first key.
+
+    InvalidArgument when it cannot be done.
+    """
+    root, data, text = document.root, document.data, document.text
+    if not isinstance(root, Mapping) or not isinstance(data, dict):
+        raise InvalidArgument("the file is not a mapping")
+    wanted: dict[str, Plain] = {**data, "id": identity}
+    if root.flow or "id" in root.entries:
+        return rewrite(document, wanted)
+    start = root.start - (root.column - 1)  # not from the last newline: a line may end in a lone carriage return
+    line = f"{text[start : root.start]}id: {written(identity)}{_newline(text)}"
+    return _proven(document, text[:start] + line + text[start:], wanted)
 
 
 def rewrite(document: Document, wanted: dict[str, Plain]) -> str:
@@ -111,6 +118,11 @@ def rewrite(document: Document, wanted: dict[str, Plain]) -> str:
     text = document.text
     for start, end, replacement in reversed(edits):
         text = text[:start] + replacement + text[end:]
+    return _proven(document, text, wanted)
+
+
+def _proven(document: Document, text: str, wanted: dict[str, Plain]) -> str:
+    """The text, which must hold the wanted data; InvalidArgument when it does not."""
     after = load(document.file, text.encode("utf-8", "surrogatepass"))
     if after.problems or canonical(after.data) != canonical(_ordered_as(after.data, wanted)):
         raise InvalidArgument("this change cannot be made in the file as it is laid out; edit it by hand")
