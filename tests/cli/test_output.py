@@ -75,9 +75,7 @@ def test_an_error_is_one_line_for_people_and_one_document_for_programs(here: Run
 
 def test_a_tenant_whose_file_is_not_in_force_is_not_found_and_the_error_says_why(here: Run, folder: DataFolder) -> None:
     file = folder.root / "system" / "tenancy" / "tenants" / "late.yaml"
-    file.write_text(
-        "name: Late\nslug: late\ntype: free\nstatus: active\nowner: {userId: u1, email: a@b.c, name: A}\n"
-    )
+    file.write_text("name: Late\nslug: late\ntype: free\nstatus: active\nowner: {userId: u1, email: a@b.c, name: A}\n")
     refused = here("tenants", "show", "late")
     assert refused.code == 4
     assert "'late'; system/tenancy/tenants/late.yaml:1:1: the file has no id yet" in refused.err
