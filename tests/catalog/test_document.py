@@ -141,7 +141,7 @@ def test_text_that_only_resembles_a_number_is_text(text: str) -> None:
         (b"a: '\xed\xa0\x80'\n", (1, 5)),
         (b"a: 1\n\tb: 2\n", (2, 1)),
         (b"a: 'x\n", (2, 1)),
-        (b"a: 1\n<<<<<<< HEAD\nb: 2\n", (3, 1)),
+        (b"a: 1\n<<<<<<< HEAD\nb: 2\n", (2, 1)),
         (b"a: 1\n---\nb: 2\n", (2, 1)),
         (b"? [a]\n: 1\n", (1, 3)),
         (b"%YAML 1.1\n---\na: 1\n", (1, 1)),
@@ -164,6 +164,50 @@ def test_an_empty_file_says_so(raw: bytes) -> None:
 def test_every_problem_is_reported_not_the_first() -> None:
     places = [place[:2] for place in refused("a: no\nb: 012\na: 1\nc: !x 1\nd: &e 1\n")]
     assert places == [(1, 4), (2, 4), (3, 1), (4, 4), (5, 4)]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> theirs\n", 2),
+        ("a:\r\n  b: 1\r\n<<<<<<< HEAD\r\n  c: 1\r\n=======\r\n  c: 2\r\n>>>>>>> theirs\r\nd: 1\r\n", 3),
+        ("a:\n<<<<<<< HEAD\n- 1\n||||||| base\n- 0\n=======\n- 2\n>>>>>>> theirs\n", 2),
+        ("a: {\n<<<<<<< HEAD\n b: 1,\n=======\n b: 2,\n>>>>>>> theirs\n}\n", 2),
+        ("a: 1\n=======\nb: 2\n", 2),
+        ("a: 1\n>>>>>>> theirs\nb: 2\n", 2),
+    ],
+)
+def test_a_merge_conflict_is_named_at_its_first_line(text: str, line: int) -> None:
+    (problem,) = refused(text)
+    assert problem[:2] == (line, 1)
+    assert problem[2].startswith("the file has an unresolved merge conflict; keep what is right")
+
+
+def test_a_text_that_looks_like_a_merge_conflict_is_a_text() -> None:
+    assert load("f", b'a: "x\n=======\ny"\nb: |\n  <<<<<<< HEAD\n').problems == []
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("a:\n\tb: 1\n", (2, 1)),
+        ("a: 1\n\tb: 2\n", (2, 1)),
+        ("a:\n  b: 1\n  \tc: 2\n", (3, 3)),
+        ("a:\n- b\n\t- c\n", (3, 1)),
+        ("a: |\n\tb\n", (2, 1)),
+    ],
+)
+def test_a_tab_for_indentation_is_named(text: str, place: tuple[int, int]) -> None:
+    assert refused(text) == [(*place, "a tab: YAML is indented with spaces, not tabs")]
+
+
+def test_of_very_many_problems_the_first_hundred_are_told_and_the_last_one_counts_the_others() -> None:
+    problems = refused("a: 1\n" + "a:\n" * 80_000)
+    assert len(problems) == 100
+    assert problems[98][:2] == (100, 1)
+    assert problems[99] == (101, 1, "there are 79,901 more problems from here on")
+    assert len(refused("a: 1\n" + "a:\n" * 100)) == 100
+    assert refused("a: 1\n" + "a:\n" * 100)[99][2].startswith("the key 'a' is here twice")
 
 
 def test_the_path_of_a_problem_is_told() -> None:

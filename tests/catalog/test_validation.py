@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -224,3 +225,31 @@ def test_wrong_references_and_keys_of_tables_are_told_all_at_their_places(files)
         "tables.t.columns.num.default",
         "tables.t.columns.r.type",
     ]
+
+
+@pytest.mark.parametrize(
+    ("more", "others"),
+    [
+        ("".join(f"k{number}:\n" for number in range(30_000)), 29_901),
+        ("domains:\n" + "- 1\n" * 60_000, 59_901),
+        ("a: no\n" * 50 + "".join(f"k{number}:\n" for number in range(200)), 200 + 1),
+    ],
+)
+def test_of_very_many_problems_of_a_file_the_first_are_told_and_the_others_counted(files, more, others: int) -> None:
+    found = problems(files, "tenants/acme.yaml", files.tenant("acme", more=more))
+    assert (len(found), found) == (100, sorted(found))
+    assert found[-1][2] == f"there are {others:,} more problems from here on"
+    assert found[-1][:2] > found[-2][:2]
+
+
+def test_a_copy_of_a_file_with_very_many_domains_is_told_in_time_and_once(files) -> None:
+    domains = "domains:\n" + "".join(f"- d{number}.test\n" for number in range(10_000))
+    files.tenant("acme", more=domains)
+    files.tenant("twin", more=domains)
+    started = time.monotonic()
+    catalog = files.open()
+    files.tenant("other")
+    catalog.refresh()
+    assert [len(catalog.problems), len(check(files.root))] == [100, 100]
+    assert catalog.problems[-1].message == "there are 9,901 more problems from here on"
+    assert time.monotonic() - started < 30  # an hour if each of them is looked up in the files by itself

@@ -18,7 +18,7 @@ from partywall.catalog.entry import Entry
 from partywall.catalog.memory.versions import mark_of
 from partywall.catalog.snapshot import CatalogChange, Plans, Shards, Snapshot
 from partywall.catalog.sources import Candidate
-from partywall.catalog.text.document import Path
+from partywall.catalog.text.document import MOST_PROBLEMS, Path, shortened
 from partywall.errors import Problem
 from partywall.model import Plan, PlansFile
 from partywall.names import PlanName, TenantId, meant
@@ -66,6 +66,10 @@ def _claims(entry: Entry) -> Iterator[tuple[str, str, Path]]:
     yield "slug", entry.slug, ("slug",)
     for index, domain in enumerate(entry.domains):
         yield "domain", domain, ("domains", index)
+
+
+def _names(candidate: TenantCandidate | None) -> frozenset[tuple[str, str]]:
+    return frozenset() if candidate is None else frozenset((kind, name) for kind, name, _ in _claims(candidate.model))
 
 
 class Assembly:
@@ -202,32 +206,46 @@ class Assembly:
 
     def _losers(self, decision: Decision, leaving: Collection[str]) -> dict[str, list[Problem]]:
         taken: dict[str, dict[str, str]] = {kind: {} for kind in _PLACES}
+        kept: dict[str, frozenset[tuple[str, str]]] = {}
         losers: dict[str, list[Problem]] = {}
         for key, candidate in decision.tenants.items():
-            if candidate is None:
-                continue
-            problems: list[Problem] = []
-            for kind, name, path in _claims(candidate.model):
-                holder = self._standing((kind, name), decision, leaving) or taken[kind].get(name)
+            lost: list[tuple[str, str, Path, str]] = []
+            for kind, name, path in () if candidate is None else _claims(candidate.model):
+                holder = self._standing((kind, name), key, decision, leaving, kept) or taken[kind].get(name)
                 if holder is not None and holder != key:
-                    problems.append(self._place_of(key, path, taken_by(kind, name, self._at(holder, _PLACES[kind]))))
-            if problems:
-                losers[key] = problems
-            else:
-                for kind, name, _ in _claims(candidate.model):
-                    taken[kind][name] = key
+                    lost.append((kind, name, path, holder))
+            if lost:
+                losers[key] = self._lost(key, lost)
+                continue
+            for kind, name, _ in () if candidate is None else _claims(candidate.model):
+                taken[kind][name] = key
         return losers
 
-    def _standing(self, claim: tuple[str, str], decision: Decision, leaving: Collection[str]) -> str | None:
-        """The file that has the name in force, unless it gives it up."""
+    def _lost(self, key: str, lost: list[tuple[str, str, Path, str]]) -> list[Problem]:
+        """Put into words what others have, as far as anybody will read it."""
+        told = [
+            self._place_of(key, path, taken_by(kind, name, self._at(holder, _PLACES[kind])))
+            for kind, name, path, holder in lost[:MOST_PROBLEMS]
+        ]
+        return shortened(told, len(lost) - len(told))
+
+    def _standing(
+        self,
+        claim: tuple[str, str],
+        key: str,
+        decision: Decision,
+        leaving: Collection[str],
+        kept: dict[str, frozenset[tuple[str, str]]],
+    ) -> str | None:
+        """The file that has the name in force, unless it gives it up; ``kept`` is remembered from call to call."""
         holder = self.snapshot.holder(*claim)
         if holder is None or holder in leaving:
             return None
-        if holder not in decision.tenants:
+        if holder == key or holder not in decision.tenants:
             return holder
-        candidate = decision.tenants[holder]
-        keeps = candidate is not None and any((kind, name) == claim for kind, name, _ in _claims(candidate.model))
-        return holder if keeps else None
+        if holder not in kept:
+            kept[holder] = _names(decision.tenants[holder])
+        return holder if claim in kept[holder] else None
 
     def commit(self, decision: Decision, source: Literal["file", "engine"], *, step: int = 1) -> CatalogChange | None:
         """Put the decision in force; None when it changes nothing that anybody can see."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from partywall.catalog.assembly import taken_by, unknown_plan
@@ -10,7 +12,7 @@ from partywall.catalog.disk.reader import ENGINE, FIXED, PLANS, Folder, Unreadab
 from partywall.catalog.look import Look, look
 from partywall.catalog.snapshot import Snapshot
 from partywall.catalog.sources import load_document, undeclared
-from partywall.catalog.text.document import Document, load
+from partywall.catalog.text.document import MOST_PROBLEMS, Document, load_again, shortened
 from partywall.catalog.text.document import Path as Place
 from partywall.catalog.text.scalars import Plain
 from partywall.errors import ConfigError, Problem
@@ -20,24 +22,30 @@ __all__ = ["check"]
 
 
 def check(root: Path) -> list[Problem]:
-    """Every problem of the files under a data folder, as a first start would find them. Never raises for them.
+    """The problems of the files under a data folder, as a first start would find them. Never raises for them.
 
     What is wrong with a file's shape hides nothing of what is wrong with its place among the others. A tenant's file
     without an id is no problem here: the engine gives it one.
     """
     folder = Folder(Path(root))
     seen: Look | None = None
+    found: defaultdict[str, list[Problem]] = defaultdict(list)
     try:
         seen = look(root, last_good=False, give_ids=True)
-        problems = list(seen.problems)
-        doubtful = {problem.file for problem in problems}
+        told: Sequence[Problem] = seen.problems
+        doubtful = {problem.file for problem in told}
         keys = [key for key in _tenants(folder) if folder.label(key) in doubtful]
     except ConfigError as error:
         keys = _tenants(folder)
-        problems = [*error.problems, *(problem for key in keys for problem in _alone(folder, key))]
-    told = {(problem.file, problem.line, problem.column) for problem in problems}
-    more = [problem for problem in _Across(folder, seen).problems(keys) if _place(problem) not in told]
-    return sorted([*problems, *more], key=_place)
+        told = [*error.problems, *(problem for key in keys for problem in _alone(folder, key))]
+    for problem in told:
+        found[problem.file].append(problem)
+    across = _Across(folder, seen)
+    for key in keys:
+        label = folder.label(key)
+        if len(found[label]) < MOST_PROBLEMS:
+            found[label] = across.added(key, found[label])
+    return sorted((problem for problems in found.values() for problem in problems), key=_place)
 
 
 def _place(problem: Problem) -> tuple[str, int, int]:
@@ -69,29 +77,34 @@ class _Across:
         self._regions = seen.config.regions.keys() if seen else self._keys(ENGINE, "regions") or ()
         self._taken: dict[tuple[str, str], tuple[str, str]] = {}
 
-    def problems(self, keys: Collection[str]) -> Iterator[Problem]:
-        """Plans and regions that are not there; ids, slugs and domains that another file has."""
-        for key in keys:
-            document = self._document(key)
-            data = None if document is None else document.data
-            if document is not None and isinstance(data, dict):
-                yield from self._missing(document, data)
-                yield from self._collisions(document, data, key)
+    def added(self, key: str, found: list[Problem]) -> list[Problem]:
+        """What was found in a tenant's file, and at its other places what is wrong with it among the others.
 
-    def _missing(self, document: Document, data: dict[str, Plain]) -> Iterator[Problem]:
+        That is plans and regions that are not there, and ids, slugs and domains that another file has.
+        """
+        document = self._document(key)
+        data = None if document is None else document.data
+        if document is None or not isinstance(data, dict):
+            return found
+        told = {_place(problem) for problem in found}
+        wrong = [*self._missing(data), *self._collisions(document, data, key)]
+        new = [problem for path, message in wrong if _place(problem := document.problem(path, message)) not in told]
+        return shortened([*found, *new])
+
+    def _missing(self, data: dict[str, Plain]) -> Iterator[tuple[Place, str]]:
         plan, settings = data.get("type"), data.get("settings")
         if isinstance(plan, str) and self._plans and plan not in self._plans:
-            yield document.problem(("type",), unknown_plan(plan, self._plans))
+            yield ("type",), unknown_plan(plan, self._plans)
         region = settings.get("dataResidency") if isinstance(settings, dict) else None
         message = undeclared(region, self._regions) if isinstance(region, str) else None
         if message:
-            yield document.problem(("settings", "dataResidency"), message)
+            yield ("settings", "dataResidency"), message
 
-    def _collisions(self, document: Document, data: dict[str, Plain], key: str) -> Iterator[Problem]:
+    def _collisions(self, document: Document, data: dict[str, Plain], key: str) -> Iterator[tuple[Place, str]]:
         for kind, name, path in _claims(data):
             holder = self._holder(kind, name, key)
             if holder is not None:
-                yield document.problem(path, taken_by(kind, name, holder))
+                yield path, taken_by(kind, name, holder)
             else:
                 line, column = document.place(path)
                 self._taken.setdefault((kind, name), (key, f"{document.file}:{line}:{column}"))
@@ -106,16 +119,20 @@ class _Across:
         find = {"id": self._snapshot.tenant, "slug": self._snapshot.by_slug, "domain": self._snapshot.by_domain}[kind]
         spec = find(name)
         file = None if spec is None else f"tenants/{self._snapshot.file_of(str(spec.id))}"
-        other = None if file in (None, key) else self._document(str(file))
-        if other is None or not isinstance(other.data, dict):
-            return None
-        path = next(path for held, value, path in _claims(other.data) if (held, value) == (kind, name))
-        line, column = other.place(path)
-        return f"{other.file}:{line}:{column}"
+        return None if file is None or file == key else self._places(file).get((kind, name))
+
+    @lru_cache(maxsize=4)  # noqa: B019  # lives as long as one check
+    def _places(self, key: str) -> dict[tuple[str, str], str]:
+        """Where a file that is well says its names."""
+        document = self._document(key)
+        if document is None or not isinstance(data := document.data, dict):
+            return {}
+        places = {(kind, name): document.place(path) for kind, name, path in _claims(data)}
+        return {claim: f"{document.file}:{line}:{column}" for claim, (line, column) in places.items()}
 
     def _document(self, key: str) -> Document | None:
         try:
-            return load(self._folder.label(key), self._folder.read(key).raw)
+            return load_again(self._folder.label(key), self._folder.read(key).raw)
         except (OSError, Unreadable, Unstable):
             return None
 

@@ -32,7 +32,7 @@ from partywall.catalog.sources import (
     restored,
     undeclared,
 )
-from partywall.catalog.text.document import Document, Path, load
+from partywall.catalog.text.document import Document, Path, load_again
 from partywall.clock import Clock
 from partywall.errors import ConfigError, Problem
 from partywall.model import EngineConfig, PlansFile, TablesFile
@@ -195,7 +195,7 @@ class Reload:
     def _problem_at(self, key: str, path: Path, message: str) -> Problem:
         """A problem at a path of a file. Places aren't kept: the file is read again for this one."""
         try:
-            document = load(self.folder.label(key), self.folder.read(key).raw)
+            document = load_again(self.folder.label(key), self.folder.read(key).raw)
         except (OSError, Unreadable, Unstable):
             return Document(self.folder.label(key), "", None, []).problem(path, message)
         return document.problem(path, message)

@@ -3,7 +3,8 @@
 The nodes are built from the parser's events without recursion, so that no input can exhaust the C stack;
 brackets and inline runs that only an attack has are refused before the parser sees them. Refused are
 aliases, anchors, tags, merge keys, duplicate keys, ambiguous scalars, several documents, anything deeper
-than 32 levels or larger than 256 kB, and bytes that are not UTF-8. Every problem is reported, not the first.
+than 32 levels or larger than 256 kB, and bytes that are not UTF-8. Every problem is reported, not the first
+alone; of very many the first hundred.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import yaml
@@ -19,17 +21,32 @@ import yaml
 from partywall.catalog.text.scalars import Ambiguous, Plain, plain_value
 from partywall.errors import Problem
 
-__all__ = ["MAX_BYTES", "Document", "Mapping", "Node", "Scalar", "Sequence", "load", "path_text"]
+__all__ = [
+    "MAX_BYTES",
+    "MOST_PROBLEMS",
+    "Document",
+    "Mapping",
+    "Node",
+    "Scalar",
+    "Sequence",
+    "load",
+    "load_again",
+    "path_text",
+    "shortened",
+]
 
 MAX_BYTES: Final = 256 * 1024
 """The size of the largest file that is read, in bytes."""
 MAX_BRACKETS: Final = 2000
 MAX_DEPTH: Final = 32
+MOST_PROBLEMS: Final = 100
+"""Problems that are told of one file; nobody reads more, and a bad file of 256 kB may have tens of thousands."""
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _RUN: Final = re.compile(r"(?:[-?:][ \t]+){64}")
 _UNREADABLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _SURROGATE: Final = re.compile("[\x00\ud800-\udfff]")
+_CONFLICT: Final = re.compile(r"^(?:<{7}|\|{7}|={7}|>{7})(?=[ \r]|$)", re.MULTILINE)
 
 
 @dataclass(slots=True)
@@ -127,6 +144,18 @@ class Document:
         return Problem(self.file, line, column, message, path_text(path))
 
 
+def shortened(problems: list[Problem], more: int = 0) -> list[Problem]:
+    """The problems of one file, at most MOST_PROBLEMS: the last one then says how many others there are.
+
+    ``more`` are those that were counted only. All of them come after the first MOST_PROBLEMS of the list.
+    """
+    if len(problems) + more <= MOST_PROBLEMS:
+        return problems
+    *told, first = sorted(problems, key=lambda problem: (problem.line, problem.column))[:MOST_PROBLEMS]
+    others = len(problems) + more - len(told)
+    return [*told, Problem(first.file, first.line, first.column, f"there are {others:,} more problems from here on")]
+
+
 class _Refused(Exception):  # never leaves this module
     """Nothing after this place can be trusted."""
 
@@ -170,12 +199,14 @@ class _Builder:
     def __init__(self, file: str) -> None:
         self.file = file
         self.problems: list[Problem] = []
+        self.more = 0
+        """How many there are beside them."""
         self.root: Node | None = None
         self.stack: list[Mapping | Sequence] = []
         self.documents = 0
 
-    def _problem(self, mark: Any, message: str) -> Problem:
-        return Problem(self.file, mark.line + 1, mark.column + 1, message, self._path())
+    def _refuse(self, mark: Any, message: str) -> _Refused:
+        return _Refused(Problem(self.file, mark.line + 1, mark.column + 1, message, self._path()))
 
     def _path(self) -> str:
         steps: list[str | int] = []
@@ -189,7 +220,13 @@ class _Builder:
         return path_text(steps)
 
     def _note(self, mark: Any, message: str) -> None:
-        self.problems.append(self._problem(mark, message))
+        self._note_at(mark.line + 1, mark.column + 1, message)
+
+    def _note_at(self, line: int, column: int, message: str) -> None:
+        if len(self.problems) < MOST_PROBLEMS:
+            self.problems.append(Problem(self.file, line, column, message, self._path()))
+        else:
+            self.more += 1
 
     def take(self, event: Any) -> None:
         """Act on one event of the parser."""
@@ -210,7 +247,7 @@ class _Builder:
     def _document(self, event: Any) -> None:
         self.documents += 1
         if self.documents > 1:
-            raise _Refused(self._problem(event.start_mark, "the file holds more than one document"))
+            raise self._refuse(event.start_mark, "the file holds more than one document")
         if event.version or event.tags:
             self._note(event.start_mark, "directives are not accepted")
 
@@ -223,12 +260,12 @@ class _Builder:
     def _open(self, event: Any) -> None:
         mark = event.start_mark
         if len(self.stack) >= MAX_DEPTH:
-            raise _Refused(self._problem(mark, f"nested deeper than {MAX_DEPTH} levels"))
+            raise self._refuse(mark, f"nested deeper than {MAX_DEPTH} levels")
         self._properties(event)
         kind = Mapping if isinstance(event, yaml.MappingStartEvent) else Sequence
         node = kind(mark.line + 1, mark.column + 1, mark.index, mark.index, bool(event.flow_style))
         if self.stack and isinstance(self.stack[-1], Mapping) and self.stack[-1].pending is None:
-            raise _Refused(self._problem(mark, "a key must be a text"))
+            raise self._refuse(mark, "a key must be a text")
         self._add(node)
         self.stack.append(node)
 
@@ -262,8 +299,7 @@ class _Builder:
         if not isinstance(node, Scalar):
             raise TypeError("a collection as a key was refused before")
         if not isinstance(node.value, str):
-            message = f"a key must be a text; put {node.value!r} in quotes"
-            self.problems.append(Problem(self.file, node.line, node.column, message, self._path()))
+            self._note_at(node.line, node.column, f"a key must be a text; put {node.value!r} in quotes")
             node.value = str(node.value)
         return node
 
@@ -273,12 +309,17 @@ class _Builder:
             parent.entries[name] = (key, node)
             return
         first = parent.entries[name][0]
-        message = f"the key '{name}' is here twice: it is on line {first.line} already"
-        self.problems.append(Problem(self.file, key.line, key.column, message, self._path()))
+        self._note_at(key.line, key.column, f"the key '{name}' is here twice: it is on line {first.line} already")
 
 
-def _syntax(file: str, error: yaml.YAMLError) -> Problem:
+def _syntax(file: str, text: str, error: yaml.YAMLError) -> Problem:
+    conflict = _CONFLICT.search(text)
+    if conflict:
+        message = "the file has an unresolved merge conflict; keep what is right and remove git's lines around it"
+        return _at_offset(file, text, conflict.start(), message)
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    if mark and text[mark.index : mark.index + 1] == "\t":
+        return _at_offset(file, text, mark.index, "a tab: YAML is indented with spaces, not tabs")
     what = getattr(error, "problem", None) or "this is not YAML"
     context = getattr(error, "context", None)
     message = f"{what} {context}" if context else str(what)
@@ -305,9 +346,17 @@ def load(file: str, raw: bytes) -> Document:
         if builder.root is None or (isinstance(builder.root, Scalar) and builder.root.value is None):
             raise _Refused(Problem(file, 1, 1, "the file is empty"))
     except _Refused as refused:
-        return Document(file, text, None, [*builder.problems, refused.problem])
+        last = refused.problem
     except yaml.YAMLError as error:
-        return Document(file, text, None, [*builder.problems, _syntax(file, error)])
+        last = _syntax(file, text, error)
     except Exception as error:  # noqa: BLE001  # whatever one file does to the parser is that file's problem
-        return Document(file, text, None, [*builder.problems, Problem(file, 1, 1, f"cannot be read: {error!r}")])
-    return Document(file, text, builder.root, builder.problems)
+        last = Problem(file, 1, 1, f"cannot be read: {error!r}")
+    else:
+        return Document(file, text, builder.root, shortened(builder.problems, builder.more))
+    return Document(file, text, None, shortened([*builder.problems, last], builder.more))
+
+
+@lru_cache(maxsize=2)
+def load_again(file: str, raw: bytes) -> Document:
+    """As ``load``, for whoever asks for many places in one file, one after another; not to be added to."""
+    return load(file, raw)

@@ -6,12 +6,13 @@ import json
 import re
 from collections.abc import Iterator
 from functools import cache
+from operator import itemgetter
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from partywall.catalog.text.document import Document, Mapping, Path
+from partywall.catalog.text.document import MOST_PROBLEMS, Document, Mapping, Path, shortened
 from partywall.errors import Problem
 from partywall.names import meant
 
@@ -45,19 +46,33 @@ def revive(model: type[M], data: str | bytes) -> M:
 
 
 def validate(model: type[M], document: Document, data: str) -> M | None:
-    """The model, or None with every problem added to the document's; ``data`` is its canonical JSON."""
+    """The model, or None with the problems added to the document's; ``data`` is its canonical JSON."""
     if not isinstance(document.root, Mapping):
         document.problems.append(document.problem((), "expected a mapping"))
         return None
     try:
         checked = revive(model, data)
     except ValidationError as error:
-        known = {(problem.line, problem.column) for problem in document.problems}
-        details = error.errors(include_url=False)
-        found = [problem for detail in details for problem in _problems(model, document, detail)]
-        document.problems += [problem for problem in found if (problem.line, problem.column) not in known]
+        _add(model, document, error)
         return None
     return None if document.problems else checked
+
+
+def _add(model: type[BaseModel], document: Document, error: ValidationError) -> None:
+    """Add what is wrong at places where nothing is yet. Of very many problems only the first are put into words."""
+    if len(document.problems) >= MOST_PROBLEMS:
+        return
+    known = {(problem.line, problem.column) for problem in document.problems}
+    placed = [(_place(document, detail), detail) for detail in error.errors(include_url=False)]
+    new = sorted(((place, detail) for place, detail in placed if place not in known), key=itemgetter(0))
+    found = [problem for _, detail in new[:MOST_PROBLEMS] for problem in _problems(model, document, detail)]
+    found = [problem for problem in found if (problem.line, problem.column) not in known]
+    document.problems[:] = shortened([*document.problems, *found], max(0, len(new) - MOST_PROBLEMS))
+
+
+def _place(document: Document, detail: ErrorDetails) -> tuple[int, int]:
+    path, at_key = _path(detail["loc"])
+    return document.place(path, at_key=at_key or detail["type"] == "extra_forbidden")
 
 
 def _problems(model: type[BaseModel], document: Document, detail: ErrorDetails) -> Iterator[Problem]:
