@@ -155,7 +155,7 @@ TWINS = (
     ),
     Twin(Quotas, "_quotas", "quotas", "check consume", RESERVE),
     Twin(Reservation, "_quotas", "", "commit release extend", RESERVATION),
-    Twin(Usage, "_quotas", "usage", "increment totals reserved history verify"),
+    Twin(Usage, "_quotas", "usage", "increment totals reserved history verify repair"),
     Twin(Isolation, "_rows", "isolation", "validate_access placement move move_pending pending_moves check_stores"),
     Twin(Agents, "_tenants", "agents", "spawn stop stop_tenant"),
     Twin(AuditLog, "_tenants", "audit", "records"),

@@ -138,3 +138,7 @@ class AsyncUsage:
     async def verify(self, tenant_id: str | None = None) -> Sequence[UsageDifference]:
         """Rebuild the counters from the log and the reservations; returns where they differ."""
         return await self._workers.run(self, self._sync.verify, tenant_id)
+
+    async def repair(self, tenant_id: str | None = None) -> Sequence[UsageDifference]:
+        """Set the counters to what the log and the reservations come to; returns where they differed, audited."""
+        return await self._workers.run(self, self._sync.repair, tenant_id)

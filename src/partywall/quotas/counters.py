@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from partywall.errors import InvalidArgument
-from partywall.ledger import Transaction, UsageEntry
+from partywall.ledger import Transaction, UsageCounter, UsageEntry
 from partywall.model import METRICS
 from partywall.names import TenantId
 
@@ -16,12 +16,15 @@ __all__ = [
     "AGENTS",
     "COUNTED",
     "MONTHLY",
+    "MOST",
     "Standing",
     "add",
+    "add_at_most",
     "hold",
     "legal_amount",
     "legal_metric",
     "legal_period",
+    "let_go",
     "period_of",
     "standing",
 ]
@@ -32,6 +35,9 @@ COUNTED: Final = tuple(metric for metric in METRICS if metric != AGENTS)
 """The metrics that have a total in the ledger."""
 MONTHLY: Final = frozenset({"tokens"})
 """The metrics that start anew with each calendar month in UTC."""
+
+MOST: Final = 2**63 - 1
+"""The most that the ledger counts of a metric."""
 
 _LARGEST: Final = 2**53
 _MONTH: Final = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
@@ -89,21 +95,62 @@ def standing(tx: Transaction, tenant_id: TenantId, month: str) -> Standing:
 
 
 def add(tx: Transaction, entry: UsageEntry) -> tuple[int, int]:
-    """Count and log; returns the total before and after. InvalidArgument, with nothing counted, below zero."""
-    period = period_of(entry.metric, entry.period)
-    before = tx.usage(entry.tenant_id, period).get(entry.metric, 0)
-    after = before + entry.amount
+    """Count and log; returns the total before and after.
+
+    InvalidArgument, with nothing counted, where the total would fall below zero, or where what is counted and
+    reserved would no longer fit the ledger together.
+    """
+    found = _counter(tx, entry.tenant_id, period_of(entry.metric, entry.period), entry.metric)
+    after = found.total + entry.amount
     if after < 0:
         raise InvalidArgument(f"more {entry.metric} would be given back than there are; usage is never below zero")
-    tx.set_usage(entry.tenant_id, period, entry.metric, after)
-    tx.append_usage(entry)
-    return before, after
+    if entry.amount > 0:
+        _require_countable(entry.metric, after + found.reserved)
+    return _log(tx, entry, found.total)
+
+
+def add_at_most(tx: Transaction, entry: UsageEntry) -> tuple[int, int]:
+    """Count and log as much of the entry as the ledger can count, which is all but for absurd totals; as ``add``."""
+    before = _counter(tx, entry.tenant_id, period_of(entry.metric, entry.period), entry.metric).total
+    return _log(tx, replace(entry, amount=max(-before, min(entry.amount, MOST - before))), before)
 
 
 def hold(tx: Transaction, tenant_id: TenantId, month: str, amounts: Mapping[str, int]) -> None:
-    """Reserve the amounts beside the totals; negative ones are let go."""
-    periods = {period_of(metric, month) for metric in amounts}
-    reserved = {(each.period, each.metric): each.reserved for each in tx.usage_counters(tenant_id, *periods)}
+    """Reserve the amounts beside the totals; InvalidArgument where both would no longer fit the ledger together."""
     for metric, amount in amounts.items():
         period = period_of(metric, month)
-        tx.set_reserved(tenant_id, period, metric, reserved.get((period, metric), 0) + amount)
+        found = _counter(tx, tenant_id, period, metric)
+        if amount:
+            _require_countable(metric, found.total + found.reserved + amount)
+        tx.set_reserved(tenant_id, period, metric, found.reserved + amount)
+
+
+def let_go(tx: Transaction, tenant_id: TenantId, month: str, amounts: Mapping[str, int]) -> Mapping[str, int]:
+    """Reserve the amounts no longer; returns how much of them, by metric, a damaged counter did not know of."""
+    unknown: dict[str, int] = {}
+    for metric, amount in amounts.items():
+        period = period_of(metric, month)
+        reserved = _counter(tx, tenant_id, period, metric).reserved
+        tx.set_reserved(tenant_id, period, metric, max(0, reserved - amount))
+        if amount > reserved:
+            unknown[metric] = amount - reserved
+    return unknown
+
+
+def _counter(tx: Transaction, tenant_id: TenantId, period: str, metric: str) -> UsageCounter:
+    counters = tx.usage_counters(tenant_id, period)
+    return next((each for each in counters if each.metric == metric), UsageCounter(period, metric, 0, 0))
+
+
+def _require_countable(metric: str, taken: int) -> None:
+    if taken > MOST:
+        raise InvalidArgument(
+            f"more {metric} would be counted and reserved than the ledger can count, which is 2^63 - 1"
+        )
+
+
+def _log(tx: Transaction, entry: UsageEntry, before: int) -> tuple[int, int]:
+    after = before + entry.amount
+    tx.set_usage(entry.tenant_id, period_of(entry.metric, entry.period), entry.metric, after)
+    tx.append_usage(entry)
+    return before, after

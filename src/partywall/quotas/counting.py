@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from partywall.audit import AuditLog
 from partywall.clock import Clock, month_of
@@ -12,7 +13,7 @@ from partywall.errors import PartywallError
 from partywall.ledger import AuditRecord, Transaction, UsageEntry
 from partywall.model import QuotaLimits
 from partywall.names import TenantId
-from partywall.quotas.counters import add
+from partywall.quotas.counters import add, add_at_most, let_go
 from partywall.quotas.tenants import Tenants
 
 __all__ = ["Counting", "Crossing", "crossing_of"]
@@ -20,6 +21,8 @@ __all__ = ["Counting", "Crossing", "crossing_of"]
 _THRESHOLDS: Final = (80, 100)
 """Percent of a limit at which its tenant is told of."""
 _ACTION: Final = "quota.threshold"
+_DAMAGED: Final = "usage.damaged"
+_log: Final = logging.getLogger("partywall.quotas")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,13 @@ class Counting:
         at: float | None = None,
         reason: str | None = None,
         source: str | None = None,
+        settling: bool = False,
     ) -> dict[str, int]:
-        """Count the amounts, in the month or else in that of the moment; returns the totals of those metrics."""
+        """Count the amounts, in the month or else in that of the moment; returns the totals of those metrics.
+
+        What is ``settling`` was granted before and is refused by nothing: of an amount that the ledger cannot count
+        it counts what fits, and says so.
+        """
         now = self._clock.now()
         moment = now if at is None else at
         period = month or month_of(moment)
@@ -70,11 +78,29 @@ class Counting:
         totals: dict[str, int] = {}
         for metric, amount in amounts.items():
             entry = UsageEntry(tenant_id, period, metric, amount, moment, now, kind, reason, source)
-            before, totals[metric] = add(tx, entry)
+            before, totals[metric] = (add_at_most if settling else add)(tx, entry)
+            uncounted = amount - (totals[metric] - before)
+            if uncounted:
+                self._tell_damage(tx, tenant_id, period, source, uncounted={metric: uncounted})
             limit = getattr(limits, metric) if limits is not None else None
             if limit is not None:
                 self._tell(tx, entry, before, totals[metric], limit)
         return totals
+
+    def let_go(
+        self, tx: Transaction, tenant_id: TenantId, month: str, amounts: Mapping[str, int], source: str | None = None
+    ) -> None:
+        """Reserve the amounts no longer, whatever the counter says; a counter that is damaged is told of."""
+        unknown = let_go(tx, tenant_id, month, amounts)
+        if unknown:
+            self._tell_damage(tx, tenant_id, month, source, not_reserved=unknown)
+
+    def _tell_damage(
+        self, tx: Transaction, tenant_id: TenantId, month: str, source: str | None, **what: Mapping[str, int]
+    ) -> None:
+        details: dict[str, Any] = {**what, "period": month, "source": source}
+        _log.error("the counters of %s are damaged, see usage.verify and usage.repair: %s", tenant_id, details)
+        self._audit.record(tx, _DAMAGED, tenant_id=tenant_id, actor="engine", details=details)
 
     def _limits(self, tenant_id: TenantId) -> QuotaLimits | None:
         try:

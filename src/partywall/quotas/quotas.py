@@ -19,7 +19,7 @@ from partywall.quotas.idempotency import Request, legal_key, previous_month
 from partywall.quotas.places import Places
 from partywall.quotas.report import QuotaReport, report_of
 from partywall.quotas.reservation import Reservation
-from partywall.quotas.reservations import Reservations, legal_lease
+from partywall.quotas.reservations import Reservations, Sweep, legal_lease
 from partywall.quotas.rows import CountedRows
 from partywall.quotas.tenants import Tenants, require_in_service
 from partywall.quotas.usage import Usage
@@ -55,7 +55,7 @@ class Quotas:
 
         found, lapsed = self._ledger.read(work)
         if lapsed:
-            self._ledger.write(lambda tx: self._reservations.sweep(tx, found[0]))
+            self._reservations.expire(found[0])
             found, _ = self._ledger.read(work)
         return self._report(*found)
 
@@ -70,9 +70,9 @@ class Quotas:
         legal = _legal("consume", amounts)
         request = Request(legal_key(idempotency_key), {"call": "consume", "amounts": legal})
 
-        def work(tx: Transaction) -> _Found:
+        def work(tx: Transaction, sweep: Sweep) -> _Found:
             known = require_in_service(self._tenants, tx, tenant_id)
-            self._reservations.sweep(tx, known)
+            sweep(tx, known)
             _, before, grants = self._found(tx, known)
 
             def count() -> Mapping[str, int]:
@@ -83,7 +83,7 @@ class Quotas:
             counted = request.once(tx, known, self._clock.now(), count)
             return known, Standing(counted, before.reserved), grants
 
-        return self._report(*self._ledger.write(work))
+        return self._report(*self._reservations.swept(work))
 
     def reserve(
         self, tenant_id: str, *, lease: float = 300.0, idempotency_key: str | None = None, **amounts: int
@@ -98,9 +98,9 @@ class Quotas:
         legal, seconds = _legal("reserve", amounts), legal_lease(lease)
         request = Request(legal_key(idempotency_key), {"call": "reserve", "amounts": legal})
 
-        def work(tx: Transaction) -> Reservation:
+        def work(tx: Transaction, sweep: Sweep) -> Reservation:
             known = require_in_service(self._tenants, tx, tenant_id)
-            self._reservations.sweep(tx, known)
+            sweep(tx, known)
             repeated = self._reservations.repeated(tx, known, request)
             if repeated is not None:
                 return Reservation(self._reservations, repeated, first=False)
@@ -109,7 +109,7 @@ class Quotas:
             record = self._reservations.make(tx, known, legal, seconds, request)
             return Reservation(self._reservations, record, first=True)
 
-        return self._ledger.write(work)
+        return self._reservations.swept(work)
 
     def hold(self, tenant_id: str, *, lease: float | None = None, wait: float | None = None, **amounts: int) -> Hold:
         """Hold places of a concurrency quota, such as ``agents=1``, for what the embedder runs itself.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final, TypeAlias, TypeVar
 
 from partywall.audit import AuditLog
 from partywall.clock import Clock, month_of
-from partywall.errors import InvalidArgument, ReservationEnded
+from partywall.errors import InvalidArgument, LedgerError, PartywallError, ReservationEnded
 from partywall.ledger import Ledger, ReservationRecord, ReservationState, Transaction
 from partywall.names import TenantId
 from partywall.quotas.counters import hold, legal_amount
@@ -18,8 +20,16 @@ from partywall.quotas.idempotency import Request
 from partywall.quotas.reservation import Settlement
 from partywall.quotas.tenants import Tenants, require_in_service
 
-__all__ = ["Reservations", "legal_lease"]
+__all__ = ["Reservations", "Sweep", "legal_lease"]
 
+T = TypeVar("T")
+
+Sweep: TypeAlias = Callable[[Transaction, TenantId], None]
+"""Sees to it that no lease of the tenant's that has ended holds anything."""
+
+_Found: TypeAlias = Callable[[Transaction, int], Sequence[ReservationRecord]]
+_STUCK: Final = "quota.settling_failed"
+_log: Final = logging.getLogger("partywall.quotas")
 _LONGEST: Final = 86_400.0
 _BATCH: Final = 256
 """The most reservations that one transaction sweeps up, so that no other writer waits for long."""
@@ -32,6 +42,14 @@ def legal_lease(lease: object) -> float:
     return float(lease)
 
 
+class _Lapsed(Exception):
+    """A lease has ended that nobody settled yet."""
+
+    def __init__(self, tenant_id: TenantId) -> None:
+        super().__init__(tenant_id)
+        self.tenant_id = tenant_id
+
+
 class Reservations:
     """The reservations that this engine makes. Thread-safe."""
 
@@ -42,6 +60,7 @@ class Reservations:
         self._counting = counting
         self._audit = audit
         self._owner = f"{os.getpid()}-{secrets.token_hex(8)}"
+        self._stuck: set[str | None] = set()
         self._opened = clock.now() - clock.monotonic()
 
     def now(self) -> float:
@@ -120,25 +139,87 @@ class Reservations:
         """Whether a lease has ended that nobody swept up yet."""
         return bool(tx.held_reservations(tenant_id, expired_by=self.now(), limit=1))
 
-    def sweep(self, tx: Transaction, tenant_id: TenantId | None = None) -> int:
-        """Settle the reservations whose lease has ended, a tenant's or some of everybody's; returns how many."""
-        return self._expire(tx, tx.held_reservations(tenant_id, expired_by=self.now(), limit=_BATCH))
+    def swept(self, work: Callable[[Transaction, Sweep], T]) -> T:
+        """Write what needs room: leases that ended give theirs back first, in transactions of their own.
 
-    def expire(self) -> int:
-        """Settle every reservation whose lease has ended; returns how many."""
-        expired = 0
-        while self._ledger.read(self.lapsed):
-            expired += self._ledger.write(self.sweep)
-        return expired
+        The work says of whom it is about by calling what it is given beside the transaction, before it asks for room.
+        """
+
+        def sweep(tx: Transaction, tenant_id: TenantId) -> None:
+            if self.lapsed(tx, tenant_id):
+                raise _Lapsed(tenant_id)
+
+        try:
+            return self._ledger.write(lambda tx: work(tx, sweep))
+        except _Lapsed as lapsed:
+            self.expire(lapsed.tenant_id)
+        return self._ledger.write(lambda tx: work(tx, lambda *_: None))
+
+    def expire(self, tenant_id: TenantId | None = None) -> int:
+        """Settle every reservation whose lease has ended, a tenant's or everybody's; returns how many."""
+
+        def found(tx: Transaction, limit: int) -> Sequence[ReservationRecord]:
+            return tx.held_reservations(tenant_id, expired_by=self.now(), limit=limit)
+
+        return self._settle_every(found, lambda record: record.expires_at <= self.now())
 
     def recover(self) -> int:
-        """Settle what engines left that are gone; returns how many. One engine alone owns a data folder."""
-        settled = 0
-        while self._ledger.read(lambda tx: bool(tx.held_reservations(not_of=self._owner, limit=1))):
-            settled += self._ledger.write(
-                lambda tx: self._expire(tx, tx.held_reservations(not_of=self._owner, limit=_BATCH))
-            )
+        """Settle what engines left that are gone; returns how many. One engine alone owns a data folder.
+
+        Raises nothing: what cannot be settled is logged, audited and tried again when its lease has ended.
+        """
+
+        def found(tx: Transaction, limit: int) -> Sequence[ReservationRecord]:
+            return tx.held_reservations(not_of=self._owner, limit=limit)
+
+        try:
+            return self._settle_every(found, lambda record: record.owner != self._owner)
+        except Exception as error:  # noqa: BLE001  # whatever became of some reservations, the others' engine opens
+            self._tell_stuck(None, error)
+            return 0
+
+    def _settle_every(self, found: _Found, due: Callable[[ReservationRecord], bool]) -> int:
+        settled, stuck = 0, set[str]()
+
+        def left(tx: Transaction) -> list[ReservationRecord]:
+            return [record for record in found(tx, _BATCH + len(stuck)) if record.id not in stuck]
+
+        while records := self._ledger.read(left):
+            try:
+                settled += self._ledger.write(lambda tx: self._expire(tx, left(tx)))
+            except LedgerError:
+                raise  # no record's fault
+            except Exception:  # noqa: BLE001  # one of them; which one is found by trying each
+                for record in records:
+                    try:
+                        settled += self._settle_alone(record.id, due)
+                    except LedgerError:
+                        raise
+                    except Exception as error:  # noqa: BLE001  # no record keeps another from being settled
+                        stuck.add(record.id)
+                        self._tell_stuck(record, error)
         return settled
+
+    def _settle_alone(self, reservation_id: str, due: Callable[[ReservationRecord], bool]) -> int:
+        def work(tx: Transaction) -> int:
+            record = tx.reservation(reservation_id)
+            held = record is not None and record.state is ReservationState.RESERVED and due(record)
+            return self._expire(tx, [record] if record is not None and held else [])
+
+        return self._ledger.write(work)
+
+    def _tell_stuck(self, record: ReservationRecord | None, error: Exception) -> None:
+        which = None if record is None else record.id
+        if which in self._stuck:
+            return
+        self._stuck.add(which)
+        _log.error("reservation %s could not be settled; it is tried again", which or "of an engine", exc_info=error)
+        details = {"reservation": which, "error": type(error).__name__}
+        whose = None if record is None else record.tenant_id
+        with suppress(PartywallError):  # it is in the log of the process at least
+            self._ledger.write(
+                lambda tx: self._audit.record(tx, _STUCK, tenant_id=whose, actor="engine", details=details)
+            )
 
     def _expire(self, tx: Transaction, records: Sequence[ReservationRecord]) -> int:
         for record in records:
@@ -164,8 +245,9 @@ class Reservations:
     ) -> None:
         if not tx.settle_reservation(record.id, state, self._clock.now(), counted):
             raise _ended(tx.reservation(record.id))
-        hold(tx, record.tenant_id, record.period, {metric: -amount for metric, amount in record.amounts.items()})
-        self._counting.count(tx, record.tenant_id, counted, kind=state.value, month=record.period, source=record.id)
+        whose, month = record.tenant_id, record.period
+        self._counting.let_go(tx, whose, month, record.amounts, record.id)
+        self._counting.count(tx, whose, counted, kind=state.value, month=month, source=record.id, settling=True)
 
 
 _EXPIRED: Final = "the reservation's lease has ended; what was used since is counted with usage.increment"

@@ -18,7 +18,7 @@ from partywall.names import TableName, TenantId
 from partywall.quotas.admission import require_room
 from partywall.quotas.counters import hold, standing
 from partywall.quotas.counting import Counting
-from partywall.quotas.reservations import Reservations
+from partywall.quotas.reservations import Reservations, Sweep
 from partywall.quotas.tenants import Tenants, require_in_service
 
 __all__ = ["CountedRows"]
@@ -62,7 +62,7 @@ class CountedRows:
         QuotaExceeded, the refusals of a tenant that is not in service, LedgerError.
         """
 
-        def work(tx: Transaction) -> bool:
+        def work(tx: Transaction, sweep: Sweep) -> bool:
             known = require_in_service(self._tenants, tx, tenant_id)
             tally = self._tally(tx, known, metric)
             if first and not self._known(tally):
@@ -71,14 +71,14 @@ class CountedRows:
                 tally = self._close(tx, tally, rows)
             more = max(0, change - tally.held)
             if more:
-                self._reservations.sweep(tx, known)
+                sweep(tx, known)
                 month = month_of(self._clock.now())
                 require_room(standing(tx, known, month), {metric: more}, self._tenants.grants(known))
                 hold(tx, known, month, {metric: more})
             tx.put_row_tally(replace(tally, held=tally.held + more, open=True))
             return True
 
-        known = self._ledger.write(work)
+        known = self._reservations.swept(work)
         self._ledger.sync()  # that the tally is open is on disk before any row is
         return known
 
@@ -143,12 +143,12 @@ class CountedRows:
 
     def _close(self, tx: Transaction, tally: RowTally, rows: int) -> RowTally:
         month = month_of(self._clock.now())
-        hold(tx, tally.tenant_id, month, {tally.metric: -tally.held})
+        self._counting.let_go(tx, tally.tenant_id, month, {tally.metric: tally.held})
         # What was counted by hand stands beside the rows; it may have been corrected to less than the rows alone.
         counted = standing(tx, tally.tenant_id, month).counted[tally.metric]
         change = max(rows - tally.rows, -counted)
         if change:
-            self._counting.count(tx, tally.tenant_id, {tally.metric: change}, kind="rows")
+            self._counting.count(tx, tally.tenant_id, {tally.metric: change}, kind="rows", settling=True)
         tables = self._tables.get(tally.metric, ())
         closed = replace(tally, tables=tables, rows=rows, held=0, open=False)
         tx.put_row_tally(closed)

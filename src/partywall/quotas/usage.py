@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from partywall.audit import AuditLog
@@ -12,7 +14,7 @@ from partywall.errors import InvalidArgument
 from partywall.ledger import Ledger, Transaction
 from partywall.model import METRICS
 from partywall.names import TenantId, parse_tenant_id
-from partywall.quotas.counters import COUNTED, Standing, legal_amount, legal_metric, legal_period, standing
+from partywall.quotas.counters import COUNTED, MOST, Standing, legal_amount, legal_metric, legal_period, standing
 from partywall.quotas.counting import Counting
 from partywall.quotas.history import PeriodTotal, UsageDifference, differences, totals_by_month
 from partywall.quotas.idempotency import Request, legal_key
@@ -116,10 +118,30 @@ class Usage:
 
         return self._ledger.read(work)
 
+    def repair(self, tenant_id: str | None = None) -> Sequence[UsageDifference]:
+        """Set the counters to what the log and the reservations come to; returns where they differed, audited.
+
+        Without a tenant every one in the ledger is looked at. Raises InvalidArgument, LedgerError.
+        """
+        found: list[UsageDifference] = []
+        for known in dict.fromkeys(difference.tenant_id for difference in self.verify(tenant_id)):
+            found += self._ledger.write(partial(self._repair, known))
+        return found
+
     def complete(self, tenant_id: TenantId, counted: Mapping[str, int]) -> dict[str, int]:
         """The counted totals and what the gauges say now; 0 for a metric without its gauge."""
         read = {metric: gauge(tenant_id) for metric, gauge in self._gauges.items()}
         return {metric: counted.get(metric, read.get(metric, 0)) for metric in METRICS}
+
+    def _repair(self, tenant_id: TenantId, tx: Transaction) -> list[UsageDifference]:
+        found = list(differences(tx, tenant_id))
+        for each in found:
+            write = tx.set_usage if each.what == "total" else tx.set_reserved
+            write(tenant_id, each.period, each.metric, min(max(0, each.rebuilt), MOST))
+        if found:
+            told = [{name: value for name, value in asdict(each).items() if name != "tenant_id"} for each in found]
+            self._audit.record(tx, "usage.repaired", tenant_id=tenant_id, details={"counters": told})
+        return found
 
     def _standing(self, tenant_id: str, period: str | None) -> tuple[TenantId, Standing]:
         known = require_known(self._tenants, tenant_id)
