@@ -10,8 +10,8 @@ from partywall import Engine
 from partywall.clock import ManualClock
 from partywall.errors import QuotaExceeded, ReservationEnded, TenantNotFound
 from partywall.ledger import SqliteLedger
-from partywall.model import Reservations
-from partywall.names import TenantId
+from partywall.model import Reservations, Table
+from partywall.names import TableName, TenantId
 from partywall.quotas import Quotas, Usage
 
 ACME = TenantId("ten_acme")
@@ -95,6 +95,27 @@ def test_more_ended_leases_than_one_sweep_takes_are_all_swept_up(
     clock.advance(10)
     assert quotas.expire_leases() == 301
     assert quotas.check(ACME).tokens.reserved == 0
+
+
+def test_room_of_more_ended_leases_than_one_sweep_takes_is_free_for_the_next_call(
+    quotas: Quotas, ledger: SqliteLedger, tenants: Any, clock: ManualClock
+) -> None:
+    tenants.limit(ACME, tokens=400, projects=400)
+    table = Table.model_validate({"quota": "projects", "columns": {"name": {"type": "text"}}})
+    rows = quotas.counted_rows({TableName("projects"): table})
+    for call in (
+        lambda: quotas.consume(ACME, tokens=400),
+        lambda: rows.expect(ACME, "projects", 400, rows=0),
+        lambda: quotas.reserve(ACME, tokens=400).release(),
+        lambda: quotas.check(ACME),
+    ):
+        ledger.write(lambda tx: tx.forget_tenant(ACME))
+        for _ in range(400):
+            quotas.reserve(ACME, tokens=1, projects=1, lease=10)
+        clock.advance(10)
+        call()
+        assert quotas.check(ACME).tokens.reserved == 0
+        assert not ledger.read(lambda tx: tx.held_reservations(ACME))
 
 
 @pytest.mark.parametrize(("policy", "counted"), [("release", 0), ("charge_cap", 800)])
