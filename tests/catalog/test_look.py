@@ -44,6 +44,34 @@ def test_a_look_tells_what_was_in_force_before_from_what_the_files_say_now(files
     assert look(files.root).before.by_slug("beta") is None, "a look is remembered by nobody"
 
 
+@pytest.mark.parametrize("key", ["plans.yaml", "engine.yaml", "tables.yaml"])
+def test_a_file_that_is_being_saved_is_called_that_and_not_missing(files, key: str) -> None:
+    with (files.tenancy / key).open("a") as file:
+        file.write("# more to come\n")
+        file.flush()
+        with pytest.raises(ConfigError) as refused:
+            files.open()
+        written = [(f"system/tenancy/{key}", "the file is being written; try again")]
+        assert [(problem.file, problem.message) for problem in refused.value.problems] == written
+        assert [(problem.file, problem.message) for problem in check(files.root)] == written
+    assert files.open().problems == ()
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_tenants_file_that_is_being_saved_is_a_problem_of_a_look(files, opened: bool) -> None:
+    files.tenant("acme")
+    if opened:
+        files.open().close()
+    with (files.tenants / "acme.yaml").open("a") as file:
+        file.write("nonsense: [\n")
+        file.flush()
+        seen = look(files.root)
+        assert [problem.message for problem in seen.problems] == ["the file is being written; try again"]
+        assert (seen.snapshot.by_slug("acme") is not None) == opened
+        assert [problem.message for problem in check(files.root)] == ["the file is being written; try again"]
+    assert "being written" not in str(look(files.root).problems)
+
+
 def test_a_file_without_an_id_counts_only_for_those_who_ask_for_it(files) -> None:
     files.write("tenants/new.yaml", files.tenant("new").partition("\n")[2])
     assert look(files.root).snapshot.by_slug("new") is None

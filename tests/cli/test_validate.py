@@ -111,3 +111,11 @@ def test_a_backend_that_is_nearly_right_is_named(here: Run, folder: DataFolder) 
     replaced(folder.tenancy / "engine.yaml", "row_level: duckdb-row", "row_level: duckdb-rows")
     (line,) = here("validate").out.splitlines()
     assert "is not installed; did you mean 'duckdb-row'? If not, install " in line
+
+
+def test_a_tenants_file_that_is_being_saved_is_not_ok(here: Run, folder: DataFolder) -> None:
+    with (folder.tenancy / "tenants" / "acme.yaml").open("a") as file:
+        file.write("nonsense: [\n")
+        file.flush()
+        found = here("validate")
+    assert (found.code, found.out) == (1, f"{TENANCY}/tenants/acme.yaml:1:1: the file is being written; try again\n")

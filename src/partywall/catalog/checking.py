@@ -15,6 +15,7 @@ from partywall.catalog.sources import load_document, undeclared
 from partywall.catalog.text.document import MOST_PROBLEMS, Document, load_again, shortened
 from partywall.catalog.text.document import Path as Place
 from partywall.catalog.text.scalars import Plain
+from partywall.catalog.unread import unread
 from partywall.errors import ConfigError, Problem
 from partywall.model import TenantSpec
 
@@ -63,8 +64,10 @@ def _alone(folder: Folder, key: str) -> list[Problem]:
     """What is wrong with one tenant's file, when there are no plans to hold it against."""
     try:
         return load_document(folder, key, folder.read(key), TenantSpec).problems
-    except (OSError, Unreadable, Unstable) as error:
-        return [Problem(folder.label(key), 1, 1, str(error) or "the file is being written")]
+    except (OSError, Unstable):
+        return [unread(folder, key)]
+    except Unreadable as error:
+        return [Problem(folder.label(key), 1, 1, str(error))]
 
 
 class _Across:

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
+from partywall.catalog.batch import in_order
 from partywall.catalog.changes import Changes
 from partywall.catalog.disk.reader import FIXED, UNSEEN, Folder, Read, Signature, digest_of
 from partywall.catalog.health import Health, health_of
@@ -18,6 +19,7 @@ from partywall.catalog.reload import Reload
 from partywall.catalog.snapshot import Snapshot
 from partywall.catalog.text.document import Document
 from partywall.catalog.text.edits import with_id
+from partywall.catalog.unread import unread
 from partywall.clock import SystemClock
 from partywall.errors import ConfigError, InvalidArgument, Problem
 from partywall.model import EngineConfig, Table
@@ -38,8 +40,8 @@ class Look:
         """Plans and tenants. A file that is wrong shows as its last good version, if there is one."""
         self.before: Snapshot = reload.before
         """The last good versions alone, as a catalog had them in force; without tenants if none ever was open."""
-        self.problems: tuple[Problem, ...] = reload.problems
-        """What is wrong in the files."""
+        self.problems: tuple[Problem, ...] = _with_restless(reload)
+        """What is wrong in the files, and which could not be read because somebody is writing them."""
 
 
 def look(root: Path, *, last_good: bool = True, give_ids: bool = False) -> Look:
@@ -101,6 +103,12 @@ def edit_plan(root: Path, plan: PlanName, changes: Mapping[str, object]) -> None
     with _last_good(Path(root)) as cache:
         reload = Reload(Folder(Path(root)), SystemClock(), cache, _without)
         Changes(reload, lambda _: None).edit_plan(plan, changes)
+
+
+def _with_restless(reload: Reload) -> tuple[Problem, ...]:
+    told = {problem.file for problem in reload.problems}
+    restless = [key for key in reload.restless if reload.folder.label(key) not in told]
+    return in_order({"": list(reload.problems)}, {key: [unread(reload.folder, key)] for key in restless})
 
 
 class _LastGood(Cache):

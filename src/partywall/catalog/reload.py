@@ -33,6 +33,7 @@ from partywall.catalog.sources import (
     undeclared,
 )
 from partywall.catalog.text.document import Document, Path, load_again
+from partywall.catalog.unread import unread
 from partywall.clock import Clock
 from partywall.errors import ConfigError, Problem
 from partywall.model import EngineConfig, PlansFile, TablesFile
@@ -61,6 +62,8 @@ class Reload:
         self._refused: dict[str, list[Problem]] = {}
         self._notices: dict[str, list[Problem]] = {}
         self._opened: dict[str, BaseModel] = {}
+        self.restless: Collection[str] = ()
+        """Files that did not come to rest while everything was opened."""
         self.before: Snapshot
         """What was in force when the catalog was last open; without tenants on the first start."""
         self.opening: tuple[CatalogChange, ...] = ()
@@ -122,11 +125,11 @@ class Reload:
             self._problems[key] = loaded.problems
         elif isinstance(read, Problem):
             self._problems[key] = [read]
-        elif key == ENGINE and before is None:
+        elif key == ENGINE and before is None and self.folder.look(key) is None:
             self._opened[key] = model()  # every part of it has a default
             return Candidate(model(), Good("", b"{}"))
         else:
-            self._problems[key] = [Problem(self.folder.label(key), 1, 1, "the file is missing")]
+            self._problems[key] = [unread(self.folder, key)]
         if before is not None:
             self._opened[key] = before.model
         return before
@@ -177,6 +180,8 @@ class Reload:
                 continue
             looks = ((key, self.folder.look(key)) for key in glance.due)
             glance = replace(glance, due={key: signature for key, signature in looks if signature is not None})
+        else:
+            self.restless = self.intake.unread_of(glance.due)
         return reads, first
 
     def _glance(self) -> Glance:

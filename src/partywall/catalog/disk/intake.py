@@ -174,6 +174,11 @@ class Intake:
     def _changed(self, key: str, signature: Signature) -> bool:
         return not self._seen.get(key, b"").endswith(signature) or key in self.missing
 
+    def unread_of(self, keys: Iterable[str]) -> list[str]:
+        """Those of the files that are there and were not read as they are now: somebody is writing them."""
+        looks = ((key, self._folder.look(key)) for key in keys)
+        return [key for key, signature in looks if signature is not None and self._changed(key, signature)]
+
     def _miss(self, key: str) -> None:
         self.missing.setdefault(key, self._clock.monotonic())
         self._restless.pop(key, None)
