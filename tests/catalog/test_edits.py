@@ -230,11 +230,12 @@ def test_a_removed_tenant_is_out_at_once_and_its_slug_is_free(files, heard) -> N
     assert list(files.reopen().snapshot.ids()) == ["ten_new00001"]
 
 
-def test_a_file_that_is_wrong_already_is_not_edited(files) -> None:
+@pytest.mark.parametrize("modified", [1, 2**32], ids=["in the past", "in the future"])
+def test_a_file_that_is_wrong_already_is_not_edited(files, modified: int) -> None:
     files.tenant("acme")
     catalog = files.open()
     path = files.write("tenants/acme.yaml", "name: [\n")
-    os.utime(path, (1, 1))
+    os.utime(path, (modified, modified))
     with pytest.raises(ConfigError, match="wrong already") as caught:
         catalog.edit_tenant("ten_acme0001", {"name": "x"})
     assert caught.value.problems[0].line == 2

@@ -254,7 +254,7 @@ def die(*_):
 
 writer._exchange = saved_just_before
 if when == "after the swap":
-    writer._settled = die
+    writer._settled = lambda path, *more: settled(path, *more) if path == file else die()
 else:
     writer._exchange = die
 with Catalog(root, watch=False) as catalog:

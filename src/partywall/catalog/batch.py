@@ -22,8 +22,11 @@ _WRITING_SECONDS: Final = 0.25
 
 Known: TypeAlias = "dict[str, TenantCandidate | None]"
 """The tenants' last good versions, by key; None for what no longer fits."""
-Identify = Callable[[str, Document, Read, "str | None"], "Read | Problem"]
-"""Gives a tenant's file without an id one, or the one that it had, and returns the new bytes; or what prevents it."""
+Identify = Callable[[str, Document, Read, "str | None"], "Read | Problem | None"]
+"""Gives a tenant's file without an id one, or the one that it had, and returns the new bytes; or what prevents it.
+
+None while somebody is writing the file.
+"""
 
 
 @dataclass(slots=True)

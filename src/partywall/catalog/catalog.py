@@ -218,7 +218,7 @@ class Catalog:
         """Change lines of plans.yaml; the paths start in the plan, such as ``quotas.maxProjects``. As edit_tenant."""
         self._apply(lambda: self._changes.edit_plan(plan, changes))
 
-    def _identify(self, key: str, document: Document, read: Read, had: str | None) -> Read | Problem:
+    def _identify(self, key: str, document: Document, read: Read, had: str | None) -> Read | Problem | None:
         return identify(self._folder, key, document, read, had)
 
     def _apply(self, work: Callable[[], list[CatalogChange]], *, audited: bool = False) -> None:

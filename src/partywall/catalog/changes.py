@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
-from partywall.catalog.batch import Batch
+from partywall.catalog.batch import Batch, fresh
 from partywall.catalog.disk.reader import PLANS, UNSEEN, Folder, Read, Unreadable, Unstable, digest_of
 from partywall.catalog.disk.writer import create, remove, replace
 from partywall.catalog.reload import Reload
@@ -30,8 +30,8 @@ _TRIES: Final = 50
 _PAUSE_SECONDS: Final = 0.02
 
 
-def identify(folder: Folder, key: str, document: Document, read: Read, had: str | None) -> Read | Problem:
-    """Write an id into a tenant's file that has none."""
+def identify(folder: Folder, key: str, document: Document, read: Read, had: str | None) -> Read | Problem | None:
+    """Write an id into a tenant's file that has none; None while somebody is writing the file."""
     identity = had or new_tenant_id()
     try:
         raw = encoded(with_id(document, identity), read.raw)
@@ -39,12 +39,12 @@ def identify(folder: Folder, key: str, document: Document, read: Read, had: str 
         message = f"the file has no id, and as it is laid out none can be written into it; add 'id: {identity}' by hand"
         return document.problem(("id",), message, at_key=True)
     try:
-        if not replace(folder.path(key), read.digest, raw):
-            return document.problem((), "the file has no id, and changed while it was given one; it is tried again")
-        written = folder.read(key)
-    except (ConfigError, OSError, Unreadable, Unstable):
+        written = folder.read(key) if replace(folder.path(key), read.digest, raw, patience=0) else None
+    except (TenantConflict, Unstable):
+        return None
+    except (ConfigError, OSError, Unreadable):
         return document.problem((), f"the file has no id and cannot be written; add the line 'id: {identity}'")
-    return written if written.raw == raw else document.problem((), "the file changed while it was given an id")
+    return written if written is not None and written.raw == raw else None
 
 
 class Changes:
@@ -144,7 +144,7 @@ class Changes:
             raise ConfigError("the file cannot be edited", [problem]) from None
         document = load(self._folder.label(key), read.raw)
         if document.problems:
-            if time.time() - read.modified_at < 0.25:
+            if fresh(read):
                 raise Unstable
             raise ConfigError("the file is wrong already, so it cannot be edited", document.problems)
         return read, document

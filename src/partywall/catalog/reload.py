@@ -45,6 +45,7 @@ M = TypeVar("M", bound=BaseModel)
 _FOLDER: Final = "tenants"
 _OPENING_LOOKS: Final = 20
 _OPENING_QUIET_SECONDS: Final = 0.02
+_UNIDENTIFIED: Final = "the file has no id; it is given one once nobody has it open for writing"
 _LATER: Final = "this edit takes effect at the next start"
 
 
@@ -257,6 +258,9 @@ class Reload:
         if candidate is not None and candidate.model.id is None:
             before = self.assembly.entry(key)
             identified = self._identify(key, loaded.document, read, None if before is None else before.id)
+            if identified is None:
+                self.intake.again(key)
+                identified = loaded.document.problem((), _UNIDENTIFIED)
             if isinstance(identified, Problem):
                 loaded.problems.append(identified)
                 candidate = None

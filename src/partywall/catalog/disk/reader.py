@@ -210,13 +210,13 @@ def _inode(folder: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def being_written(handle: int, status: os.stat_result) -> bool:
-    """Whether some process has the file open for writing, and wrote of late; False where the system cannot tell.
+def being_written(handle: int) -> bool:
+    """Whether some process has the file open for writing; False where the system cannot tell.
 
     A read lease is refused while there is a writer. It is given back at once: who opens the file meanwhile waits
     for that, and the signal of it is one that is ignored.
     """
-    if time.time() - status.st_mtime > _WRITER_SECONDS or not hasattr(fcntl, "F_SETLEASE"):
+    if not hasattr(fcntl, "F_SETLEASE"):
         return False
     try:
         fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)
@@ -233,7 +233,7 @@ def _read(handle: int) -> Read:
         raise Unreadable("this is not a regular file")
     if before.st_size > MAX_BYTES:
         raise Unreadable(f"the file is larger than {MAX_BYTES // 1024} kB")
-    if being_written(handle, before):
+    if time.time() - before.st_mtime <= _WRITER_SECONDS and being_written(handle):
         raise Unstable
     raw = os.read(handle, MAX_BYTES + 1)
     after = os.fstat(handle)

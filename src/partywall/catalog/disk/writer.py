@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from partywall.catalog.disk.reader import being_written, digest_of
-from partywall.errors import ConfigError
+from partywall.errors import ConfigError, TenantConflict
 
 __all__ = ["create", "read_only", "recover", "remove", "replace"]
 
@@ -29,7 +29,7 @@ _UNFINISHED: Final = re.compile(r"\..+\.ya?ml\.[0-9a-f]{12}\.new")
 _DISPLACED: Final = re.compile(r"\.(?P<name>.+\.ya?ml)\.(?P<expected>[0-9a-f]{12})\.(?P<placed>[0-9a-f]{12})\.tmp")
 _SHORT: Final = 12
 _PATIENCE: Final = 2.0
-"""Seconds that somebody may take to finish saving a file that was open when it was replaced."""
+"""Seconds that somebody may take to finish saving a file that is to be replaced, or was."""
 _PAUSE: Final = 0.005
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
@@ -103,20 +103,24 @@ def _write_temporary(target: Path, raw: bytes, mode: int) -> Path:
     return temporary
 
 
-def replace(path: Path, expected: str, raw: bytes) -> bool:
+def replace(path: Path, expected: str, raw: bytes, *, patience: float = _PATIENCE) -> bool:
     """Put new bytes in place of those with the expected digest; False, and no change, when others are there.
 
-    The file that is displaced is looked at after the swap: an edit that came in between is put back. A kill in
-    between leaves it beside the file, from where ``recover`` puts it back.
+    Who has the file open for writing is waited for, because what they write goes to the file that they opened; after
+    ``patience`` seconds TenantConflict, and no change. The file that is displaced is looked at after the swap: an edit
+    that came in between is put back. A kill in between leaves it beside the file, from where ``recover`` puts it back.
     """
     target = path.resolve()
     with _writing(path.name):
         try:
             status = target.stat()
             _require_writable(target)
-            if digest_of(target.read_bytes()) != expected:
-                return False
+            found = _settled(target, patience)
         except FileNotFoundError:
+            return False
+        if found is None:
+            raise _busy(path.name)
+        if found != expected:
             return False
         placed = digest_of(raw)
         temporary = _write_temporary(target, raw, stat.S_IMODE(status.st_mode))
@@ -125,37 +129,64 @@ def replace(path: Path, expected: str, raw: bytes) -> bool:
         done = _swap(beside, target, expected, placed)
         beside.unlink(missing_ok=True)
         _sync_folder(target.parent)
-        return done
+    if done is None:
+        raise _busy(path.name)
+    return done
 
 
-def _swap(beside: Path, target: Path, expected: str, placed: str) -> bool:
+def _busy(name: str) -> TenantConflict:
+    return TenantConflict(f"{name} is open for writing in another program; nothing was changed: close it there first")
+
+
+def _swap(beside: Path, target: Path, expected: str, placed: str) -> bool | None:
+    """Whether the file with the expected digest was replaced; None when somebody did not stop writing to it."""
     if not target.exists() or digest_of(target.read_bytes()) != expected:
         return False
     if not _exchange(beside, target):
         beside.replace(target)
         return True
-    displaced = _settled(beside) or ""
+    displaced = _settled(beside)
     if displaced == expected:
         return True
-    # Put back what was displaced. Whatever comes out that isn't what went in is a newer edit, and goes back too.
+    _put_back(beside, target, displaced, placed)
+    return None if displaced is None else False
+
+
+def _put_back(beside: Path, target: Path, displaced: str | None, placed: str) -> None:
+    """Put back what was displaced. Whatever comes out that isn't what went in is a newer edit, and goes back too.
+
+    What somebody still writes to is nobody's to drop: of two such files one is set aside.
+    """
+    there: str | None = placed
     while _exchange(beside, target):
-        pulled = digest_of(beside.read_bytes())
-        if pulled == placed:
+        pulled = _settled(beside)
+        if pulled is not None and pulled == there:
+            return
+        if pulled is None or there is None:
             break
-        placed, displaced = displaced, pulled
-    return False
+        there, displaced = displaced, pulled
+    _set_aside(beside, target)
 
 
-def _settled(beside: Path) -> str | None:
-    """The digest of a displaced file once nobody writes to it any more; None when somebody does for too long."""
-    handle = os.open(beside, os.O_RDONLY | os.O_CLOEXEC)
+def _set_aside(beside: Path, target: Path) -> None:
+    number = 1
+    while (aside := target.with_name(f"{target.name}.conflict{number}")).exists():
+        number += 1
+    beside.replace(aside)
+    _log.warning("%s was saved twice while the engine edited it; the earlier save is in %s", target.name, aside.name)
+
+
+def _settled(path: Path, patience: float = _PATIENCE) -> str | None:
+    """The digest of a file once nobody has it open for writing; None when somebody does for too long."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        until = time.monotonic() + _PATIENCE
-        while being_written(handle, os.fstat(handle)):
+        until = time.monotonic() + patience
+        # However old its last change: a shell opens a file to append to it long before it writes.
+        while being_written(handle):
             if time.monotonic() > until:
                 return None
             time.sleep(_PAUSE)
-        return digest_of(beside.read_bytes())
+        return digest_of(path.read_bytes())
     finally:
         os.close(handle)
 
@@ -219,12 +250,8 @@ def _recover(beside: Path, target: Path, known: tuple[str, ...]) -> bool:
         beside.unlink()
         return False
     _, placed = known
-    if target.exists() and digest_of(target.read_bytes())[:_SHORT] == placed:
+    if target.exists() and (_settled(target) or "")[:_SHORT] == placed:
         beside.replace(target)
         return True
-    number = 1
-    while (aside := target.with_name(f"{target.name}.conflict{number}")).exists():
-        number += 1
-    beside.replace(aside)
-    _log.warning("%s was saved twice while the engine was killed; the earlier save is in %s", target.name, aside.name)
+    _set_aside(beside, target)
     return False

@@ -20,7 +20,7 @@ from partywall.catalog.text.document import load
 from partywall.catalog.text.edits import changed, encoded, plain_of, rewrite, value_at
 from partywall.catalog.text.scalars import Plain
 from partywall.catalog.text.validation import canonical
-from partywall.errors import ConfigError, InvalidArgument
+from partywall.errors import ConfigError, InvalidArgument, TenantConflict
 from partywall.model import Status
 
 __all__ = ["Intents", "reconcile"]
@@ -144,7 +144,7 @@ def _strictness(status: Plain) -> int:
 
 
 def reconcile(folder: Folder, intents: Intents, key: str, read: Read) -> Read | None:
-    """The file with what its author cannot have seen written into it again; None when it changed meanwhile."""
+    """The file with what its author cannot have seen written into it again; None when it changed or is open."""
     document = load(folder.label(key), read.raw) if key in intents else None
     if document is None or document.problems or not isinstance(data := document.data, dict):
         return read
@@ -153,9 +153,9 @@ def reconcile(folder: Folder, intents: Intents, key: str, read: Read) -> Read | 
         return read
     try:
         raw = encoded(rewrite(document, changed(data, unseen)), read.raw)
-        written = folder.read(key) if replace(folder.path(key), read.digest, raw) else None
+        written = folder.read(key) if replace(folder.path(key), read.digest, raw, patience=0) else None
     except (ConfigError, InvalidArgument, Unreadable):
         return read
-    except (OSError, Unstable):
+    except (OSError, TenantConflict, Unstable):
         return None
     return written if written is not None and written.raw == raw else None
