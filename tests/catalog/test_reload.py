@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from partywall.catalog import check
 from partywall.errors import ConfigError
 
 LABEL = "system/tenancy/"
@@ -326,6 +327,9 @@ def test_on_a_read_only_source_a_file_without_an_id_is_told_which_line_to_add(fi
     catalog = files.open()
     assert len(catalog.snapshot) == 0
     line = catalog.problems[0].message.partition("add the line '")[2].removesuffix("'")
+    assert files.reopen().problems == catalog.problems, "another id at each start is no line to paste"
+    assert check(files.root) == list(catalog.problems)
+    catalog = files.opened[-1]
     (files.tenants / "acme.yaml").chmod(0o644)
     files.write("tenants/acme.yaml", f"{line}\n{body}")
     assert list(catalog.refresh().ids()) == [line.removeprefix("id: ")]

@@ -21,7 +21,7 @@ from partywall.errors import ConfigError, InvalidArgument, Problem, TenantConfli
 from partywall.model import TenantSpec
 from partywall.names import PlanName, new_tenant_id
 
-__all__ = ["Changes", "identify"]
+__all__ = ["Changes", "identify", "no_id", "no_room_for_id", "suggested_id"]
 
 Expect: TypeAlias = "Callable[[TenantSpec], None] | None"
 """Looks at what a file says just before it is edited."""
@@ -30,20 +30,35 @@ _TRIES: Final = 50
 _PAUSE_SECONDS: Final = 0.02
 
 
+def suggested_id(key: str) -> str:
+    """The id for a file that cannot be given one: the same each time, so that whoever looks at it says the same."""
+    return f"ten_{digest_of(key.encode())[:16]}"
+
+
+def no_id(document: Document, identity: str) -> Problem:
+    """What is wrong with a file without an id that may not be written."""
+    return document.problem((), f"the file has no id and cannot be written; add the line 'id: {identity}'")
+
+
+def no_room_for_id(document: Document, identity: str) -> Problem:
+    """What is wrong with a file without an id in which there is no place for one."""
+    message = f"the file has no id, and as it is laid out none can be written into it; add 'id: {identity}' by hand"
+    return document.problem(("id",), message, at_key=True)
+
+
 def identify(folder: Folder, key: str, document: Document, read: Read, had: str | None) -> Read | Problem | None:
     """Write an id into a tenant's file that has none; None while somebody is writing the file."""
     identity = had or new_tenant_id()
     try:
         raw = encoded(with_id(document, identity), read.raw)
     except InvalidArgument:
-        message = f"the file has no id, and as it is laid out none can be written into it; add 'id: {identity}' by hand"
-        return document.problem(("id",), message, at_key=True)
+        return no_room_for_id(document, had or suggested_id(key))
     try:
         written = folder.read(key) if replace(folder.path(key), read.digest, raw, patience=0) else None
     except (TenantConflict, Unstable):
         return None
     except (ConfigError, OSError, Unreadable):
-        return document.problem((), f"the file has no id and cannot be written; add the line 'id: {identity}'")
+        return no_id(document, had or suggested_id(key))
     return written if written is not None and written.raw == raw else None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from partywall.catalog.assembly import taken_by, unknown_plan
 from partywall.catalog.disk.reader import ENGINE, FIXED, PLANS, Folder, Unreadable, Unstable
-from partywall.catalog.look import Look, look
+from partywall.catalog.look import Look, look_as_first
 from partywall.catalog.snapshot import Snapshot
 from partywall.catalog.sources import load_document, undeclared
 from partywall.catalog.text.document import MOST_PROBLEMS, Document, load_again, shortened
@@ -26,13 +26,13 @@ def check(root: Path) -> list[Problem]:
     """The problems of the files under a data folder, as a first start would find them. Never raises for them.
 
     What is wrong with a file's shape hides nothing of what is wrong with its place among the others. A tenant's file
-    without an id is no problem here: the engine gives it one.
+    without an id is no problem here where the engine can give it one.
     """
     folder = Folder(Path(root))
     seen: Look | None = None
     found: defaultdict[str, list[Problem]] = defaultdict(list)
     try:
-        seen = look(root, last_good=False, give_ids=True)
+        seen = look_as_first(root)
         told: Sequence[Problem] = seen.problems
         doubtful = {problem.file for problem in told}
         keys = [key for key in _tenants(folder) if folder.label(key) in doubtful]

@@ -11,8 +11,9 @@ from types import MappingProxyType
 from typing import Any
 
 from partywall.catalog.batch import in_order
-from partywall.catalog.changes import Changes
+from partywall.catalog.changes import Changes, no_id, no_room_for_id, suggested_id
 from partywall.catalog.disk.reader import FIXED, UNSEEN, Folder, Read, Signature, digest_of
+from partywall.catalog.disk.writer import writable
 from partywall.catalog.health import Health, health_of
 from partywall.catalog.memory.cache import Cache, Good
 from partywall.catalog.reload import Reload
@@ -25,7 +26,7 @@ from partywall.errors import ConfigError, InvalidArgument, Problem
 from partywall.model import EngineConfig, Table
 from partywall.names import PlanName, TableName
 
-__all__ = ["Look", "edit_plan", "last_good", "look", "look_at", "reported", "stamp"]
+__all__ = ["Look", "edit_plan", "last_good", "look", "look_as_first", "look_at", "reported", "stamp"]
 
 
 class Look:
@@ -54,6 +55,21 @@ def look(root: Path, *, last_good: bool = True, give_ids: bool = False) -> Look:
     identify = _given if give_ids else _without
     with _last_good(Path(root)) if last_good else _nothing() as cache:
         return Look(Reload(Folder(Path(root)), SystemClock(), cache, identify))
+
+
+def look_as_first(root: Path) -> Look:
+    """As ``look``, of the files alone, as an engine would that opens them for the first time.
+
+    A file without an id is a problem where the engine could not write one into it.
+    """
+    folder = Folder(Path(root))
+
+    def identify(key: str, document: Document, read: Read, had: str | None) -> Read | Problem:
+        given = _given(key, document, read, had)
+        may = isinstance(given, Problem) or writable(folder.path(key))
+        return given if may else no_id(document, had or suggested_id(key))
+
+    return Look(Reload(folder, SystemClock(), None, identify))
 
 
 def look_at(root: Path, reference: str) -> Look | None:
@@ -185,10 +201,9 @@ def _without(_key: str, document: Document, _read: Read, _had: str | None) -> Re
 
 def _given(key: str, document: Document, _read: Read, had: str | None) -> Read | Problem:
     # The same id each time, so that two looks at a file agree that it is one tenant's.
-    made = f"ten_{digest_of(key.encode())[:16]}"
+    identity = had or suggested_id(key)
     try:
-        raw = with_id(document, had or made).encode()
+        raw = with_id(document, identity).encode()
     except InvalidArgument:
-        message = "the file has no id, and as it is laid out none can be written into it; give it one"
-        return document.problem(("id",), message, at_key=True)
+        return no_room_for_id(document, identity)
     return Read(raw, digest_of(raw), UNSEEN)

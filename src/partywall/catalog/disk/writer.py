@@ -22,7 +22,7 @@ from typing import Final
 from partywall.catalog.disk.reader import being_written, digest_of
 from partywall.errors import ConfigError, TenantConflict
 
-__all__ = ["create", "read_only", "recover", "remove", "replace"]
+__all__ = ["create", "read_only", "recover", "remove", "replace", "writable"]
 
 _log = logging.getLogger("partywall.catalog")
 _UNFINISHED: Final = re.compile(r"\..+\.ya?ml\.[0-9a-f]{12}\.new")
@@ -77,6 +77,17 @@ def _exchange(left: Path, right: Path) -> bool:
     """Swap two files in one step; False where the system or the file system cannot."""
     call = _renameat2()
     return call is not None and call(left, right)
+
+
+def writable(path: Path) -> bool:
+    """Whether ``replace`` may write the file, as far as modes and mounts tell."""
+    target = path.resolve()
+    try:
+        _require_writable(target)
+        _require_writable(target.parent)
+    except OSError:
+        return False
+    return os.access(target.parent, os.W_OK)
 
 
 def _sync_folder(folder: Path) -> None:
