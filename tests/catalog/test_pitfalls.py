@@ -14,8 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from partywall.catalog import Snapshot
-
 KEY = "tenants/acme.yaml"
 ACME = "ten_acme0001"
 
@@ -239,87 +237,6 @@ def test_a_burst_of_replaced_files_while_the_process_is_stopped_misses_none(file
             files.rename_over(f"tenants/{slug}.yaml", text.replace(f"name: {slug.title()}", "name: New"))
         os.kill(watching.pid, signal.SIGCONT)
         assert watching.stdout.readline() == f"{count}\n"
-
-
-def release(folder: Path, name: str) -> None:
-    made = folder / name
-    made.mkdir()
-    for number in range(50):
-        slug = f"t{number:03d}"
-        (made / f"{slug}.yaml").write_text(
-            f"id: ten_{slug}0001\nname: {name.strip('.')}\nslug: {slug}\ntype: free\nstatus: active\n"
-            f"owner: {{userId: u1, email: a@{slug}.test, name: Ann}}\n"
-        )
-
-
-@pytest.fixture(params=["ConfigMap", "release folder"])
-def put_in_place(files, request) -> Callable[[str], None]:
-    """Makes a link lead to one of the releases that lie in the folder it returns; ``v1`` is in place already."""
-    tenants: Path = files.tenants
-    if request.param == "ConfigMap":
-        release(tenants, "..v1")
-        (tenants / "..data").symlink_to("..v1")
-        for path in (tenants / "..v1").iterdir():
-            (tenants / path.name).symlink_to(f"..data/{path.name}")
-        link, prefix = tenants / "..data", ".."
-    else:
-        tenants.rmdir()
-        release(files.tenancy, "v1")
-        tenants.symlink_to("v1")
-        link, prefix = tenants, ""
-
-    def put(name: str) -> None:
-        if not (link.parent / f"{prefix}{name}").exists():
-            release(link.parent, f"{prefix}{name}")
-        temporary = link.with_name("..data_tmp")
-        temporary.symlink_to(f"{prefix}{name}")
-        temporary.replace(link)
-
-    return put
-
-
-def names(snapshot: Snapshot) -> set[str]:
-    return {snapshot.entry(tenant_id).spec.name for tenant_id in snapshot.ids()}
-
-
-def test_swapped_links_are_exactly_one_snapshot_and_no_reader_sees_a_mixture(files, heard, put_in_place) -> None:
-    catalog = files.open(watch=True)
-    ear = heard(catalog)
-    catalog.start()
-    put_in_place("v2")
-    change = ear.until(lambda change: change.snapshot.by_slug("t000").name == "v2")
-    assert names(change.snapshot) == {"v2"}
-    catalog.refresh()
-    assert len(ear.changes) == 1
-
-
-def test_links_that_are_swapped_while_their_files_are_read_are_no_mixture_either(files, heard, put_in_place) -> None:
-    for number in range(2, 60):
-        put_in_place(f"v{number}")
-    put_in_place("v1")
-    catalog = files.open(watch=True)
-    ear = heard(catalog)
-    catalog.start()
-    done = threading.Event()
-
-    def swap() -> None:
-        for number in range(2, 60):
-            put_in_place(f"v{number}")
-            done.wait(0.001 * (number % 7))
-        done.set()
-
-    swapping = threading.Thread(target=swap)
-    swapping.start()
-    seen = []
-    while not done.is_set():
-        seen.append(names(catalog.refresh()))
-        opened = files.open()
-        seen.append(names(opened.snapshot))
-    swapping.join()
-    seen.append(names(catalog.refresh()))
-    seen += [names(change.snapshot) for change in ear.changes]
-    assert [found for found in seen if len(found) != 1] == []
-    assert names(catalog.snapshot) == {"v59"}
 
 
 def test_a_link_to_nowhere_is_a_file_that_is_gone_and_blocks_nobody(files) -> None:

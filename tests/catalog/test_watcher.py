@@ -167,11 +167,12 @@ def test_a_dead_observer_is_replaced(files, heard) -> None:
     assert watcher.events
 
 
-def test_without_events_sweeps_alone_find_every_edit(files, heard, monkeypatch, caplog) -> None:
+@pytest.mark.parametrize("step", ["schedule", "__init__"])
+def test_without_events_sweeps_alone_find_every_edit(files, heard, monkeypatch, caplog, step: str) -> None:
     def no_watches_left(*_: object, **__: object) -> None:
         raise OSError(24, "inotify instance limit reached")
 
-    monkeypatch.setattr(BaseObserver, "schedule", no_watches_left)
+    monkeypatch.setattr(BaseObserver, step, no_watches_left)
     text = files.tenant("acme")
     catalog = started(files)
     ear = heard(catalog)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -16,7 +16,7 @@ from partywall.catalog.text.document import Document
 from partywall.errors import Problem
 from partywall.model import PlansFile
 
-__all__ = ["Batch", "Identify", "Known", "fresh", "in_order", "put"]
+__all__ = ["Batch", "Identify", "Known", "fresh"]
 
 _WRITING_SECONDS: Final = 0.25
 
@@ -46,17 +46,3 @@ def fresh(read: Read | Problem | Gone) -> bool:
     """Whether the bytes were written a moment ago, so that their writer may not be done."""
     # Compared with the disk's idea of time, so by the machine's clock and not the injected one.
     return isinstance(read, Read) and 0 <= time.time() - read.modified_at < _WRITING_SECONDS
-
-
-def put(problems: dict[str, list[Problem]], key: str, found: list[Problem]) -> None:
-    """Keep the problems of a file; none when it is well."""
-    if found:
-        problems[key] = found
-    else:
-        problems.pop(key, None)
-
-
-def in_order(*groups: Mapping[str, list[Problem]]) -> tuple[Problem, ...]:
-    """Every problem, by file and place."""
-    found = [problem for group in groups for problems in group.values() for problem in problems]
-    return tuple(sorted(found, key=lambda problem: (problem.file, problem.line, problem.column)))

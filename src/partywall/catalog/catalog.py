@@ -222,6 +222,8 @@ class Catalog:
         return identify(self._folder, key, document, read, had)
 
     def _apply(self, work: Callable[[], list[CatalogChange]], *, audited: bool = False) -> None:
+        if self._reload.intake.moved():
+            self.refresh()  # a release that was just put in place comes into force as a whole, and then the edit
         with self._lock, self._reload.trail.by(None if audited else self._actor()):
             try:
                 self._publish(work())

@@ -10,12 +10,12 @@ from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
-from partywall.catalog.batch import in_order
 from partywall.catalog.changes import Changes, no_id, no_room_for_id, suggested_id
 from partywall.catalog.disk.reader import FIXED, UNSEEN, Folder, Read, Signature, digest_of
 from partywall.catalog.disk.writer import writable
 from partywall.catalog.health import Health, health_of
 from partywall.catalog.memory.cache import Cache, Good
+from partywall.catalog.problems import in_order
 from partywall.catalog.reload import Reload
 from partywall.catalog.snapshot import Snapshot
 from partywall.catalog.text.document import Document

@@ -14,13 +14,14 @@ from typing import Final, Literal, TypeVar
 from pydantic import BaseModel
 
 from partywall.catalog.assembly import Assembly, Decision, TenantCandidate
-from partywall.catalog.batch import Batch, Identify, Known, fresh, in_order, put
+from partywall.catalog.batch import Batch, Identify, Known, fresh
 from partywall.catalog.disk.intake import Glance, Gone, Intake, Reads
 from partywall.catalog.disk.reader import ENGINE, FIXED, PLANS, TABLES, Folder, Read, Unreadable, Unstable
 from partywall.catalog.garbage import without_collections
 from partywall.catalog.memory.cache import Cache, Good
 from partywall.catalog.memory.intents import Intents, reconcile
 from partywall.catalog.memory.trail import Edited, Trail
+from partywall.catalog.problems import FOLDER, NAMES, gone_at_once, illegible, in_order, put, unlistable
 from partywall.catalog.snapshot import CatalogChange, Snapshot
 from partywall.catalog.sources import (
     MODELS,
@@ -42,7 +43,6 @@ from partywall.names import TenantId
 __all__ = ["Batch", "Identify", "Reload"]
 
 M = TypeVar("M", bound=BaseModel)
-_FOLDER: Final = "tenants"
 _OPENING_LOOKS: Final = 20
 _OPENING_QUIET_SECONDS: Final = 0.02
 _UNIDENTIFIED: Final = "the file has no id; it is given one once nobody has it open for writing"
@@ -106,6 +106,7 @@ class Reload:
             broken = [problem for key in FIXED for problem in self._problems.get(key, [])]
             raise ConfigError("the configuration cannot be used", broken)
         self.config, self.tables = engine.model, tables.model
+        put(self._problems, NAMES, illegible(self.folder))
         with self.trail.silent(not fixed):
             self._assemble(plans, reads, known, glance)
             self.opening = self.opening if fixed else ()
@@ -151,7 +152,7 @@ class Reload:
         self._read_unaccepted(known, glance, reads)
         edited, _ = self.absorb(reads, "file", known=lasting, step=0)
         # Of a folder that cannot be listed nobody knows what is gone.
-        self.opening = (*edited, *(() if _FOLDER in self._problems else self.drop_vanished(step=0)))
+        self.opening = (*edited, *(() if FOLDER in self._problems else self.drop_vanished(step=0)))
         self._remember(dict.fromkeys(known.keys() - reads.keys() - set(self.assembly.keys)))
 
     def _read_unaccepted(self, known: Known, glance: Glance, reads: Reads) -> None:
@@ -195,8 +196,7 @@ class Reload:
 
     def unlistable(self, error: OSError) -> None:
         """Report that the folder cannot be looked into; everything stays as it is."""
-        message = f"the folder cannot be listed ({error.strerror}); every tenant stays as it is"
-        self._problems[_FOLDER] = [Problem(self.folder.label(_FOLDER), 1, 1, message)]
+        self._problems[FOLDER] = unlistable(self.folder, error)
 
     def _problem_at(self, key: str, path: Path, message: str) -> Problem:
         """A problem at a path of a file. Places aren't kept: the file is read again for this one."""
@@ -337,7 +337,7 @@ class Reload:
     @property
     def next_expiry(self) -> float | None:
         """Seconds until the grace of a vanished file ends; None while there is none, or all are held."""
-        if _FOLDER in self._problems:
+        if FOLDER in self._problems:
             return None
         return self.intake.next_expiry(self.config.reload.vanish_seconds, self.assembly.keys)
 
@@ -346,19 +346,12 @@ class Reload:
         keys = self.assembly.keys
         gone = sum(key in keys for key in self.intake.missing)
         if gone and (gone > max(10, len(keys) // 20) or gone == len(keys)):
-            self._hold(gone, len(keys))
+            self._problems[FOLDER] = gone_at_once(self.folder, gone, len(keys))
             return []
-        if self._problems.pop(_FOLDER, None) is not None and gone:
+        if self._problems.pop(FOLDER, None) is not None and gone:
             self.intake.restart_grace(lambda key: key in keys)
         expired = self.intake.expired(self.config.reload.vanish_seconds, keys)
         return self.remove(expired, "file", step=step) if expired else []
-
-    def _hold(self, gone: int, total: int) -> None:
-        message = (
-            f"{gone} of {total} tenant files are gone at once: their tenants stay in force. "
-            "Put the files back, or remove them a few at a time"
-        )
-        self._problems[_FOLDER] = [Problem(self.folder.label(_FOLDER), 1, 1, message)]
 
     def retire(self, tenant_ids: Collection[TenantId]) -> list[CatalogChange]:
         """Never again put a tenant with one of these ids in force; a file that declares one is a problem."""
@@ -375,6 +368,8 @@ class Reload:
 
     def take(self, keys: Collection[str]) -> tuple[list[CatalogChange], set[str]]:
         """Read these files now; what was published, and which are to be read again soon."""
+        if self.intake.moved():
+            return [], set(keys)  # the look at the whole release comes first
         reads, restless = self.intake.take(keys)
         if self.intake.moved():
             self.intake.unread(reads)
@@ -393,4 +388,5 @@ class Reload:
         if settled and self._cache is not None:
             self._cache.settle(settled)
         changes, early = self.absorb(reads, "file", final=final)
+        put(self._problems, NAMES, illegible(self.folder))
         return [*changes, *self.drop_vanished()], restless or bool(early)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from partywall.catalog.disk.reader import UNSEEN, Folder, Read, Signature, Unreadable, Unstable, modified_at
+from partywall.catalog.disk.releases import Releases, Standing
 from partywall.clock import Clock
 from partywall.errors import Problem
 
@@ -20,8 +21,8 @@ __all__ = ["Glance", "Gone", "Intake", "Reads"]
 
 _GLANCES: Final = 5
 """Looks at every file, until no release was put in place meanwhile."""
-_ARRIVAL_SECONDS: Final = 2.0
-"""How long the files of a release may take to come to rest."""
+_AGAIN: Final = bytes(16) + b"\xff" * len(UNSEEN)
+"""What is known of a file that is to be read anew: only that it was there."""
 
 
 class Gone:
@@ -40,7 +41,7 @@ class Glance:
     """Files that are not as they were last seen."""
     gone: Collection[str]
     """Files that were seen and are not there."""
-    standing: object
+    standing: Standing
     """Where the files lay."""
 
 
@@ -54,9 +55,7 @@ class Intake:
         self._unsettled: set[str] = set()
         self._settled_since: list[tuple[Signature, str, str]] = []
         self._restless: dict[str, tuple[Signature, float]] = {}
-        self._standing: object = None
-        self._unread = 0
-        self._arrived: tuple[object, float] = (None, 0.0)
+        self._releases = Releases(folder)
         self.missing: dict[str, float] = {}
         """Files that are gone, and since when on the monotonic clock."""
 
@@ -91,28 +90,31 @@ class Intake:
 
     def again(self, key: str) -> None:
         """Have the file read anew by the next look, whether or not it changes."""
-        self._seen.pop(key, None)
+        self._seen[key] = _AGAIN
         self._unsettled.discard(key)
 
     def unread(self, reads: Reads) -> None:
-        """Put back what was read: some of it may be of one release and some of the next."""
-        self._unread += 1
-        for key in reads:
+        """Put back what was read, of which some may be of one release and some of the next, to be read again."""
+        self._releases.undo()
+        for key, read in reads.items():
             self.again(key)
+            if isinstance(read, Gone):
+                self.missing.pop(key, None)
 
     def forget(self, keys: Iterable[str]) -> None:
         """Drop what is known of files that are out of the catalog."""
         for key in keys:
-            self.again(key)
+            self._seen.pop(key, None)
+            self._unsettled.discard(key)
             self._restless.pop(key, None)
             self.missing.pop(key, None)
 
     def glance(self) -> Glance:
         """Look at every file, reading none; needs no lock. OSError when a folder is there and cannot be listed."""
         for _ in range(_GLANCES):
-            standing = self.standing()
+            standing = self._releases.standing()
             due, gone = self._differences()
-            if self.standing() == standing:
+            if self._releases.standing() == standing:
                 break
         return Glance(due, gone, standing)
 
@@ -127,28 +129,20 @@ class Intake:
         seen = list(self._seen)
         if there >= len(seen):
             return due, ()
-        names = self._folder.keys()
-        return due, [key for key in seen if key not in names]
+        found = self._folder.scan()
+        return due, [key for key in seen if key not in found]
 
-    def standing(self) -> object:
-        """Where the files lie; another after something was unread, of which a look meanwhile may have taken note."""
-        return self._folder.standing(), self._unread
+    def standing(self) -> Standing:
+        """Where the files lie now."""
+        return self._releases.standing()
 
     def stands(self, glance: Glance) -> bool:
-        """Whether no release was put in place since the look."""
-        return self.standing() == glance.standing
+        """Whether what the look found still holds: no release was put in place since, and nothing put back."""
+        return self._releases.standing() == glance.standing
 
     def moved(self) -> bool:
         """Whether a release was put in place, of which no look at every file was taken yet."""
-        return self.standing() != self._standing
-
-    def _arriving(self, glance: Glance) -> bool:
-        """Whether the look is the first at a release, and its files may still come to rest."""
-        if self._standing in (None, glance.standing):
-            return False
-        if self._arrived[0] != glance.standing:
-            self._arrived = (glance.standing, time.monotonic())
-        return time.monotonic() - self._arrived[1] < _ARRIVAL_SECONDS
+        return self._releases.moved()
 
     def sweep(self, glance: Glance, quiet: float, *, together: bool = False) -> tuple[Reads, bool]:
         """Read every file that changed and was quiet for so many seconds; also whether some were not yet.
@@ -156,7 +150,9 @@ class Intake:
         ``together`` reads none until all are quiet, so that files saved one after another are one batch. A release
         that is put in place is one batch in any case, unless some file of it never rests.
         """
-        arriving = self._arriving(glance)
+        if not self.stands(glance):
+            return {}, True
+        arriving = self._releases.arriving(glance.standing)
         # The look may be older than a file that the engine wrote since.
         gone = [key for key in glance.gone if key not in self.missing and self._folder.look(key) is None]
         due = [key for key, signature in glance.due.items() if self._changed(key, signature)]
@@ -165,10 +161,10 @@ class Intake:
             return {}, True
         unsettled = [key for key in self._unsettled if key in glance.due]
         reads, restless = self.take(dict.fromkeys([*gone, *quiet_now, *unsettled]))
-        if not self.stands(glance) or (arriving and restless):
+        if not self.stands(glance) or (arriving and restless):  # a release came while files were read
             self.unread(reads)
             return {}, True
-        self._standing = glance.standing
+        self._releases.take(glance.standing)
         return reads, bool(restless) or len(quiet_now) < len(due)
 
     def _changed(self, key: str, signature: Signature) -> bool:

@@ -46,6 +46,8 @@ Signature: TypeAlias = bytes
 UNSEEN: Final[Signature] = bytes(32)
 """Of what was not read from a file, or cannot be looked at."""
 _SIGNATURE: Final = Struct("<qqqQ")
+_MOST_LINKED: Final = 32
+"""Files that are linked into more folders than this are of no one release."""
 _GRAIN_SECONDS: Final = 0.05
 """Two writes within less may leave a file with the same times."""
 
@@ -96,7 +98,15 @@ def modified_at(signature: Signature) -> float:
 
 def counts(name: str) -> bool:
     """Whether a file of this name in ``tenants/`` declares a tenant."""
-    return name.endswith((".yaml", ".yml")) and not name.startswith(".")
+    return name.endswith((".yaml", ".yml")) and not name.startswith(".") and _is_text(name)
+
+
+def _is_text(name: str) -> bool:
+    """Whether the name is well-formed in UTF-8, so that it can be told of and kept."""
+    try:
+        return name.isascii() or bool(name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 class Folder:
@@ -109,6 +119,8 @@ class Folder:
         self.var = root / "var"
         self.cache = self.var / "catalog.sqlite"
         self._beyond: frozenset[str] = frozenset()  # the folders that linked files lead into
+        self.illegible: tuple[str, ...] = ()
+        """Names in ``tenants/`` that are not text, as of the last scan."""
 
     def label(self, key: str) -> str:
         """The file's name in problems: its path in the data folder."""
@@ -134,17 +146,20 @@ class Folder:
         except FileNotFoundError:
             self._beyond = _beyond(links)
             return
+        illegible = []
         with entries:
             for entry in entries:
-                if counts(entry.name):
+                if not _is_text(entry.name):
+                    illegible.append(repr(os.fsencode(entry.name))[2:-1])
+                elif counts(entry.name):
                     if entry.is_symlink():
                         links.append(self.tenants / entry.name)
                     signature = _look(entry)
                     if signature is not None:
                         yield f"tenants/{entry.name}", signature
-        self._beyond = _beyond(links)
+        self._beyond, self.illegible = _beyond(links), tuple(sorted(illegible))
 
-    def standing(self) -> tuple[object, ...]:
+    def place(self) -> tuple[object, ...]:
         """Where the files lie: equal as long as no folder, and no link to one, leads elsewhere than at the last scan.
 
         What is read between two that are equal is of one release; files are looked at by their paths, so that
@@ -199,7 +214,7 @@ def _beyond(links: list[Path]) -> frozenset[str]:
     for link in links:
         with contextlib.suppress(OSError):  # it is gone, or no link any more
             found.add(os.path.dirname(link.parent / link.readlink()))  # noqa: PTH120  # as text: not one object a file
-    return frozenset(found)
+    return frozenset(found) if len(found) <= _MOST_LINKED else frozenset()
 
 
 def _inode(folder: str) -> tuple[int, int] | None:

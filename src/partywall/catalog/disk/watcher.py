@@ -175,18 +175,16 @@ class Watcher:
     def _observe(self) -> None:
         """Watch the real folders; when the system has no watches left, sweeps alone go on."""
         self._stop_observer()
-        observer = Observer()
         try:
-            self._watched = self._folder.standing()
+            self._watched = self._folder.place()
+            observer = self._observer = Observer()
             for folder, prefix in self._places():
                 handler = _Dirty(folder, prefix, self._wake)
                 observer.schedule(handler, os.fspath(folder), recursive=False, event_filter=_EVENTS)
             observer.start()
         except Exception as error:  # noqa: BLE001  # whatever the system lacks, the sweep does without
             _log.warning("edits are found by looking every second, because watching failed: %s", error)
-            _stop(observer)
-            return
-        self._observer = observer
+            self._stop_observer()
 
     def _stop_observer(self) -> None:
         observer, self._observer = self._observer, None
@@ -242,7 +240,7 @@ class Watcher:
 
     def _sweep(self) -> None:
         begun = time.monotonic()
-        moved = self._watched != self._folder.standing()
+        moved = self._watched != self._folder.place()
         if not self.events or moved:
             self._observe()
         # What a swapped link brings was finished before, so it need not rest for long.

@@ -82,7 +82,7 @@ class Cache:
         except sqlite3.DatabaseError as error:
             _log.warning("the catalog's cache was broken and is built anew: %s", error)
             self._rebuild()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             _log.warning("the catalog's cache of last good versions cannot be kept: %s", error)
 
     def _rebuild(self) -> None:
