@@ -276,6 +276,15 @@ def test_an_edit_keeps_the_mode_the_mark_and_the_link_of_a_file(files) -> None:
     assert real.read_bytes() == b"\xef\xbb\xbf" + text.replace("Acme", "New").encode()
 
 
+def test_of_a_linked_file_a_removal_removes_the_link_alone(files) -> None:
+    files.tenant("acme")
+    real = (files.tenants / "acme.yaml").rename(files.root / "elsewhere.yaml")
+    (files.tenants / "acme.yaml").symlink_to(real)
+    catalog = files.open()
+    catalog.remove_tenant("ten_acme0001")
+    assert (len(catalog.snapshot), list(files.tenants.iterdir()), real.exists()) == (0, [], True)
+
+
 def test_an_edit_keeps_what_was_saved_and_not_yet_read(files) -> None:
     text = files.tenant("acme")
     catalog = files.open()

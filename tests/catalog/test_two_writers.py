@@ -242,7 +242,7 @@ from partywall.catalog import Catalog
 from partywall.catalog.disk import writer
 
 root, when, theirs = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-file = root / "system/tenancy/tenants/acme.yaml"
+file = next((root / "system/tenancy/tenants").glob("a*.yaml")).resolve()
 exchange, settled = writer._exchange, writer._settled
 
 def saved_just_before(one, other):
@@ -296,5 +296,48 @@ def test_a_displaced_save_is_set_aside_when_somebody_saved_again_meanwhile(files
     assert catalog.refresh().tenant(ACME).owner.name == "Cy"
     assert files.text(KEY + ".conflict1") == acme.replace("Ann", "Bo")
     assert "acme.yaml.conflict1" in caplog.text
+    catalog.remove_tenant(ACME)
+    assert list(files.tenants.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["acme.yaml", "acme"])
+@pytest.mark.parametrize("links", [1, 2])
+def test_what_a_killed_engine_left_where_a_linked_file_lies_is_put_back_and_tidied(
+    files, tmp_path: Path, name: str, links: int
+) -> None:
+    text = files.tenant("acme")
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "between").mkdir(parents=True)
+    real = (files.tenancy / KEY).rename(elsewhere / name)
+    (elsewhere / "between" / "acme").symlink_to(f"../{name}")
+    (files.tenancy / KEY).symlink_to(elsewhere / "between" / "acme" if links == 2 else real)
+    kill(files, "after the swap")
+    (elsewhere / f".{name}.0123456789ab.new").write_text("private words")
+    catalog = files.open()
+    catalog.recover()
+    assert (files.tenancy / KEY).is_symlink()
+    assert real.read_text() == text.replace("Ann", "Bo")
+    assert catalog.snapshot.tenant(ACME).owner.name == "Bo"
+    assert sorted(path.name for path in elsewhere.iterdir()) == sorted([name, "between"])
+
+
+@pytest.mark.parametrize("name", ["a" * 250 + ".yaml", "a" + "ü" * 124 + ".yaml"])
+def test_a_file_with_the_longest_name_is_edited_and_survives_a_kill_as_any_other(files, name: str) -> None:
+    text = files.tenant("acme")
+    path = (files.tenancy / KEY).rename(files.tenants / name)
+    catalog = files.open()
+    catalog.edit_tenant(ACME, {"name": "Long"})
+    assert path.read_text() == text.replace("Acme", "Long")
+    kill(files, "after the swap")
+    catalog.recover()
+    assert path.read_text() == text.replace("Acme", "Long").replace("Ann", "Bo")
+    assert list(files.tenants.iterdir()) == [path]
+    path.write_text(text)
+    kill(files, "after the swap")
+    path.write_text(text.replace("Ann", "Cy"))
+    catalog.recover()
+    assert path.read_text() == text.replace("Ann", "Cy")
+    assert len(list(files.tenants.iterdir())) == 2
+    catalog.refresh()
     catalog.remove_tenant(ACME)
     assert list(files.tenants.iterdir()) == []

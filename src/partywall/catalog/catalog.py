@@ -106,7 +106,7 @@ class Catalog:
 
     def recover(self) -> None:
         """Finish what a killed engine was writing; only for the engine that owns the folder."""
-        put_back = [recover(folder) for folder in (self._folder.tenancy, self._folder.tenants)]
+        put_back = [recover(folder) for folder in sorted(self._folder.homes())]
         if any(put_back):
             self.refresh()
 

@@ -48,6 +48,8 @@ UNSEEN: Final[Signature] = bytes(32)
 _SIGNATURE: Final = Struct("<qqqQ")
 _MOST_LINKED: Final = 32
 """Files that are linked into more folders than this are of no one release."""
+_LINKS: Final = 40
+"""The most links, one to another, that Linux follows."""
 _GRAIN_SECONDS: Final = 0.05
 """Two writes within less may leave a file with the same times."""
 
@@ -168,6 +170,14 @@ class Folder:
         folders = [*map(os.fspath, (self.tenancy.parent, self.tenancy, self.tenants)), *sorted(self._beyond)]
         return tuple((folder, _inode(folder)) for folder in folders)
 
+    def homes(self) -> set[Path]:
+        """The folders in which the files lie, also those of files that links lead to."""
+        homes = {os.fspath(self.tenancy), os.fspath(self.tenants)}
+        homes.update(_home(os.fspath(self.path(key))) for key in FIXED)
+        with contextlib.suppress(OSError), os.scandir(self.tenants) as entries:
+            homes.update(_home(entry.path) for entry in entries if entry.is_symlink() and counts(entry.name))
+        return {Path(home).resolve() for home in homes}
+
     def keys(self) -> set[str]:
         """The keys of all files that count, without a look at them. OSError as for ``scan``."""
         found = {key for key in FIXED if self.look(key) is not None}
@@ -215,6 +225,16 @@ def _beyond(links: list[Path]) -> frozenset[str]:
         with contextlib.suppress(OSError):  # it is gone, or no link any more
             found.add(os.path.dirname(link.parent / link.readlink()))  # noqa: PTH120  # as text: not one object a file
     return frozenset(found) if len(found) <= _MOST_LINKED else frozenset()
+
+
+def _home(path: str) -> str:
+    """The folder in which a file lies, once the links that it is are followed."""
+    for _ in range(_LINKS):
+        try:
+            path = os.path.join(os.path.dirname(path), os.readlink(path))  # noqa: PTH115, PTH118, PTH120  # as text
+        except OSError:  # no link, or gone
+            break
+    return os.path.dirname(path)  # noqa: PTH120
 
 
 def _inode(folder: str) -> tuple[int, int] | None:

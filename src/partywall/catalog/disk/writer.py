@@ -25,8 +25,10 @@ from partywall.errors import ConfigError, TenantConflict
 __all__ = ["create", "read_only", "recover", "remove", "replace", "writable"]
 
 _log = logging.getLogger("partywall.catalog")
-_UNFINISHED: Final = re.compile(r"\..+\.ya?ml\.[0-9a-f]{12}\.new")
-_DISPLACED: Final = re.compile(r"\.(?P<name>.+\.ya?ml)\.(?P<expected>[0-9a-f]{12})\.(?P<placed>[0-9a-f]{12})\.tmp")
+_UNFINISHED: Final = re.compile(r"\..+\.[0-9a-f]{12}\.new")
+_DISPLACED: Final = re.compile(r"\.(?P<name>.+)\.(?P<expected>[0-9a-f]{12})\.(?P<placed>[0-9a-f]{12})\.tmp")
+_NAME_BYTES: Final = 200
+"""A file system takes 255, and the names beside a file's own are longer."""
 _SHORT: Final = 12
 _PATIENCE: Final = 2.0
 """Seconds that somebody may take to finish saving a file that is to be replaced, or was."""
@@ -98,9 +100,15 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def _short(name: str) -> str:
+    """A file's name as those beside it have it: cut, and told apart by a digest, where theirs would be too long."""
+    raw = os.fsencode(name)
+    return name if len(raw) <= _NAME_BYTES else f"{raw[:_NAME_BYTES].decode(errors='ignore')}~{digest_of(raw)[:_SHORT]}"
+
+
 def _write_temporary(target: Path, raw: bytes, mode: int) -> Path:
     _require_writable(target.parent)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.new")
+    temporary = target.with_name(f".{_short(target.name)}.{secrets.token_hex(6)}.new")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -135,7 +143,7 @@ def replace(path: Path, expected: str, raw: bytes, *, patience: float = _PATIENC
             return False
         placed = digest_of(raw)
         temporary = _write_temporary(target, raw, stat.S_IMODE(status.st_mode))
-        beside = target.with_name(f".{target.name}.{expected[:_SHORT]}.{placed[:_SHORT]}.tmp")
+        beside = target.with_name(f".{_short(target.name)}.{expected[:_SHORT]}.{placed[:_SHORT]}.tmp")
         temporary.replace(beside)
         done = _swap(beside, target, expected, placed)
         beside.unlink(missing_ok=True)
@@ -181,7 +189,7 @@ def _put_back(beside: Path, target: Path, displaced: str | None, placed: str) ->
 
 def _set_aside(beside: Path, target: Path) -> None:
     number = 1
-    while (aside := target.with_name(f"{target.name}.conflict{number}")).exists():
+    while (aside := target.with_name(f"{_short(target.name)}.conflict{number}")).exists():
         number += 1
     beside.replace(aside)
     _log.warning("%s was saved twice while the engine edited it; the earlier save is in %s", target.name, aside.name)
@@ -233,7 +241,7 @@ def remove(path: Path) -> None:
     """Remove a file, and the saves of it that had to be set aside; one that is gone already is fine."""
     with _writing(path.name):
         _require_writable(path.parent)
-        for each in (path, *path.parent.glob(f"{glob.escape(path.name)}.conflict*")):
+        for each in (path, *path.parent.glob(f"{glob.escape(_short(path.name))}.conflict*")):
             each.unlink(missing_ok=True)
         _sync_folder(path.parent)
 
@@ -245,13 +253,16 @@ def recover(folder: Path) -> bool:
     """
     put_back = False
     with contextlib.suppress(OSError):
-        for path in sorted(folder.resolve().iterdir()):
-            if _UNFINISHED.fullmatch(path.name):
-                with contextlib.suppress(OSError):
-                    path.unlink()
-            elif displaced := _DISPLACED.fullmatch(path.name):
-                with contextlib.suppress(OSError):
-                    put_back |= _recover(path, path.with_name(displaced["name"]), displaced.groups()[1:])
+        real = folder.resolve()
+        names = sorted(path.name for path in real.iterdir())
+        long = {short: name for name in names if (short := _short(name)) != name}
+        for name in names:
+            with contextlib.suppress(OSError):
+                if _UNFINISHED.fullmatch(name):
+                    (real / name).unlink()
+                elif displaced := _DISPLACED.fullmatch(name):
+                    target = real / long.get(displaced["name"], displaced["name"])
+                    put_back |= _recover(real / name, target, displaced.groups()[1:])
     return put_back
 
 
