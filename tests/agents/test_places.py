@@ -8,7 +8,7 @@ import pytest
 
 from partywall.errors import InvalidArgument, PartywallError, QuotaExceeded, RateLimited, TenantSuspended
 from partywall.model import Status
-from partywall.quotas import Places
+from partywall.quotas.places import Asked, Places
 
 ACME, BETA = "ten_acme", "ten_beta"
 
@@ -38,12 +38,12 @@ class Asking(threading.Thread):
         super().__init__(daemon=True)
         self.world, self.tenant, self.wait = world, tenant, wait
         self.outcome = None
-        queue = world.agents._places._waiting
-        before = len(queue.get(tenant, ()))
+        places = world.agents._places
+        before = places.queued(tenant)
         self.start()
         bounded = threading.Event()
         for _ in range(500):
-            if len(queue.get(tenant, ())) > before:
+            if places.queued(tenant) > before:
                 return
             bounded.wait(0.01)
         raise AssertionError("never came into the queue")
@@ -215,7 +215,7 @@ def test_the_awaitable_twin_waits_for_a_place_on_no_thread(world):
         threads = threading.active_count()
         waiting = [asyncio.create_task(world.agents.spawn_async(ACME, value(n), wait=30)) for n in range(50)]
         await asyncio.sleep(0)
-        assert len(world.agents._places._waiting[ACME]) == 50
+        assert world.agents._places.queued(ACME) == 50
         assert threading.active_count() == threads
         await asyncio.to_thread(first.stop)
         return [await (await each).wait() for each in waiting]
@@ -243,10 +243,16 @@ def test_a_cancelled_or_expired_wait_leaves_no_place_behind(world):
     assert asyncio.run(main()) == "in"
 
 
+def ask(places, *, queue, amount=1):
+    asked = Asked(amount)
+    places.ask(ACME, asked, queue=queue)
+    return asked
+
+
 def test_a_place_given_to_somebody_who_just_went_away_is_taken_back():
     places = Places(Granting(1))
-    places.ask(ACME, queue=False)
-    late = places.ask(ACME, queue=True)
+    ask(places, queue=False)
+    late = ask(places, queue=True)
     places.give_back(ACME)
     assert late.done()
     places.withdraw(ACME, late)
@@ -256,13 +262,36 @@ def test_a_place_given_to_somebody_who_just_went_away_is_taken_back():
 def test_nobody_overtakes_the_queue_while_a_raised_quota_is_not_heard_of_yet():
     tenants = Granting(1)
     places = Places(tenants)
-    places.ask(ACME, queue=False)
-    waiting = places.ask(ACME, queue=True)
+    ask(places, queue=False)
+    waiting = ask(places, queue=True)
     tenants.quotas.agents = 2
     with pytest.raises(QuotaExceeded):
-        places.ask(ACME, queue=False)
+        ask(places, queue=False)
     places.look_again([ACME])
     assert waiting.done()
+
+
+def test_what_can_never_fit_is_refused_at_once_and_keeps_nobody_waiting():
+    places = Places(Granting(2))
+    for queue in (False, True):
+        with pytest.raises(QuotaExceeded, match="no room for 3 more: it is 2 in all"):
+            ask(places, queue=queue, amount=3)
+    assert ask(places, queue=False, amount=2).done()
+
+
+def test_who_waits_for_more_than_a_lowered_limit_is_sent_away_and_those_behind_are_served():
+    tenants = Granting(4)
+    places = Places(tenants)
+    ask(places, queue=False)
+    large, small = ask(places, queue=True, amount=4), ask(places, queue=True)
+    with pytest.raises(QuotaExceeded, match="no room for 1 more: 1 of 4 agents are running, and 2 wait before you"):
+        ask(places, queue=False)
+    tenants.quotas.agents = 3
+    places.look_again([ACME])
+    with pytest.raises(QuotaExceeded, match="no room for 4 more: it is 3 in all"):
+        large.result(0)
+    assert small.done()
+    assert places.count(ACME) == 2
 
 
 def test_a_suspension_refuses_awaiting_spawns_at_once(world):

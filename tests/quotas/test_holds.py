@@ -89,7 +89,7 @@ def test_who_waits_for_places_gets_them_first_come_first_served(engine: Engine, 
     threads = [threading.Thread(target=wait_for, args=(amount,)) for amount in (4, 1)]
     for queued, thread in enumerate(threads, 1):
         thread.start()
-        while len(engine.quotas.places._waiting.get(acme.id, ())) < queued:
+        while engine.quotas.places.queued(acme.id) < queued:
             assert thread.is_alive()
     with pytest.raises(QuotaExceeded):
         engine.quotas.hold(acme.id, wait=0.001, agents=1)

@@ -27,7 +27,7 @@ BUSY_SECONDS: Final = 5.0
 
 _SYNCHRONOUS: Final = {"commit": "FULL", "interval": "NORMAL"}
 _LOG_BYTES: Final = 16_000_000
-_creating: Final = threading.Lock()
+_creating: Final = threading.RLock()
 
 
 def failure(cause: BaseException) -> LedgerError:

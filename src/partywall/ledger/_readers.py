@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -29,7 +28,7 @@ class Readers:
         self._path = path
         self._read_only = read_only
         self._identity = identity(path)
-        self._lock = threading.Lock()
+        # Without a lock: a signal handler or a finalizer may read amid a read by the same thread.
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
 
@@ -51,11 +50,8 @@ class Readers:
 
     def close(self) -> None:
         """Close what is idle now and what is in use as soon as it is given back."""
-        with self._lock:
-            self._closed = True
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+        self._closed = True
+        self._keep(0)
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -66,11 +62,10 @@ class Readers:
             self._give_back(connection)
 
     def _take(self) -> sqlite3.Connection:
-        with self._lock:
-            if self._closed:
-                raise LedgerError("the ledger is closed")
-            if self._idle:
-                return self._idle.pop()
+        if self._closed:
+            raise LedgerError("the ledger is closed")
+        with suppress(IndexError):
+            return self._idle.pop()
         with store_failures():
             connection = reader(self._path, read_only=self._read_only)
             if identity(self._path) == self._identity:
@@ -79,9 +74,14 @@ class Readers:
         raise LedgerError("the ledger's file was replaced while it was open")
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
-        with self._lock:
-            # One that is still in a transaction failed to end it: the next reader would see an old state.
-            if not self._closed and not connection.in_transaction and len(self._idle) < _IDLE:
-                self._idle.append(connection)
-                return
-        connection.close()
+        if connection.in_transaction:
+            # It failed to end its transaction: the next reader would see an old state.
+            connection.close()
+            return
+        self._idle.append(connection)
+        self._keep(0 if self._closed else _IDLE)
+
+    def _keep(self, most: int) -> None:
+        while len(self._idle) > most:
+            with suppress(IndexError):
+                self._idle.pop().close()

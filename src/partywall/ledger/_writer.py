@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from contextvars import copy_context
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -82,8 +83,9 @@ class Writer:
         self._identity = identity(path)
         self._publish = publish
         self._queue: SimpleQueue[_Job[Any] | None] = SimpleQueue()
-        self._admission = threading.Lock()
+        self._closing = threading.RLock()
         self._closed = False
+        self._ended = False
         self._draining = False
         self._commits = 0
         self._gathering = Gathering()
@@ -105,7 +107,7 @@ class Writer:
     def close(self) -> None:
         """Commit what waits, end the thread and close the connection."""
         self._refuse_own_thread()
-        with self._admission:
+        with self._closing:
             if not self._closed:
                 self._closed = True
                 self._queue.put(None)
@@ -117,11 +119,22 @@ class Writer:
 
     def _submit(self, job: _Job[T]) -> T:
         self._refuse_own_thread()
-        with self._admission:
-            if self._closed:
-                raise LedgerError("the ledger is closed")
-            self._queue.put(job)
+        if self._closed:
+            raise LedgerError("the ledger is closed")
+        # Without a lock: a signal handler or a finalizer may write amid a write by the same thread.
+        self._queue.put(job)
+        if self._ended:
+            self._refuse_rest()
         return job.outcome()
+
+    def _refuse_rest(self) -> None:
+        """Refuse what came in while the ledger closed; called by the writer at its end, and by who came later still."""
+        with suppress(Empty):
+            while True:
+                job = self._queue.get_nowait()
+                if job is not None:
+                    job.error = LedgerError("the ledger is closed")
+                    job.wake()
 
     def _serve(self) -> None:
         while batch := self._next():
@@ -132,7 +145,11 @@ class Writer:
                 if job.outside:
                     job.run(self._connection)
                     job.wake()
-        self._connection.close()
+        try:
+            self._connection.close()
+        finally:
+            self._ended = True
+            self._refuse_rest()
 
     def _next(self) -> list[_Job[Any]]:
         batch: list[_Job[Any]] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import threading
 from collections.abc import Mapping
 from typing import Final
 
@@ -80,9 +79,11 @@ class Holds:
         self._places = places
         self._tenants = tenants
         self._clock = clock
-        self._lock = threading.Lock()
-        self._ends: dict[Hold, float | None] = {}
-        """When each open hold ends, by the monotonic clock; None for one that only its process ends."""
+        self._ends: dict[Hold, list[float | None]] = {}
+        """When each open hold ends, by the monotonic clock; None for one that only its process ends.
+
+        No lock: a signal handler or a finalizer may release a hold amid any call, so each step is one of the dict.
+        """
 
     def take(self, tenant_id: str, amounts: Mapping[str, int], lease: float | None, wait: float | None) -> Hold:
         """Take places and hold them."""
@@ -102,24 +103,21 @@ class Holds:
         """Let an open hold end so many seconds from now."""
         self._tenants.require_active(hold.tenant_id)
         self.expire()
-        with self._lock:
-            if hold not in self._ends:
-                raise ReservationEnded("the hold has ended; take another one", state="released")
-            self._ends[hold] = self._clock.monotonic() + lease
+        end = self._clock.monotonic() + lease
+        ends = self._ends.get(hold)
+        if ends is None:
+            raise ReservationEnded("the hold has ended; take another one", state="released")
+        ends[0] = end
 
     def end(self, hold: Hold) -> None:
         """Give back what an open hold holds."""
-        with self._lock:
-            if hold not in self._ends:
-                return
-            del self._ends[hold]
-        self._places.give_back(hold.tenant_id, hold.amounts[AGENTS])
+        if self._ends.pop(hold, None) is not None:
+            self._places.give_back(hold.tenant_id, hold.amounts[AGENTS])
 
     def expire(self) -> int:
         """End every hold whose lease has ended; returns how many."""
         now = self._clock.monotonic()
-        with self._lock:
-            ended = [hold for hold, end in self._ends.items() if end is not None and end <= now]
+        ended = [hold for hold, (end,) in self._ends.copy().items() if end is not None and end <= now]
         for hold in ended:
             self.end(hold)
         return len(ended)
@@ -139,8 +137,7 @@ class Holds:
 
     def _held(self, tenant_id: TenantId, amount: int, lease: float | None) -> Hold:
         hold = Hold(self, tenant_id, amount)
-        with self._lock:
-            self._ends[hold] = None if lease is None else self._clock.monotonic() + lease
+        self._ends[hold] = [None if lease is None else self._clock.monotonic() + lease]
         try:
             # Again, now that it can be seen: a tenant may have left service while this waited.
             self._tenants.require_active(tenant_id)
