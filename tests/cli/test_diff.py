@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -52,6 +53,7 @@ def test_what_is_in_force_is_no_difference_and_the_code_is_nought(here: Run, ope
         "tenants": [],
         "at_start": [],
         "problems": [],
+        "other_problems": [],
     }
 
 
@@ -176,6 +178,136 @@ def test_a_git_revision_is_compared_with_the_files_now(here: Run, folder: DataFo
     git(folder, "commit", "-q", "-a", "-m", "two")
     assert here("diff", "HEAD").code == 0
     assert here("diff", "HEAD~1").code == 1
+
+
+def committed(folder: DataFolder) -> None:
+    git(folder, "init", "-q")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "one")
+
+
+def test_a_file_that_is_wrong_in_the_revision_is_told_as_that_and_left_out(here: Run, folder: DataFolder) -> None:
+    add(folder, "beta", number=1)
+    edit(folder, "tenants/acme.yaml", "status: active", "status: actve")
+    edit(folder, "tenants/beta.yaml", "status: active", "status: [")
+    committed(folder)
+    edit(folder, "tenants/acme.yaml", "status: actve", "status: active")
+    edit(folder, "tenants/beta.yaml", "status: [", "status: active")
+    (folder.tenancy / "tenants" / "acme.yaml").rename(folder.tenancy / "tenants" / "renamed.yaml")
+    told = here("diff", "HEAD")
+    assert told.code == 0
+    assert [line.partition(": expected")[0].partition(": did not")[0] for line in told.out.splitlines()] == [
+        "not in the comparison, wrong in HEAD: system/tenancy/tenants/acme.yaml:8:9",
+        "not in the comparison, wrong in HEAD: system/tenancy/tenants/beta.yaml:10:1",
+    ]
+    document = here("diff", "HEAD", "--json").document
+    assert ([each["line"] for each in document["other_problems"]], document["problems"]) == ([8, 10], [])
+
+
+def test_a_file_that_is_wrong_now_is_not_gone(here: Run, folder: DataFolder) -> None:
+    committed(folder)
+    edit(folder, "tenants/acme.yaml", "status: active", "status: actve")
+    told = here("diff", "HEAD")
+    assert (told.code, told.out.count("\n")) == (0, 1)
+    assert told.out.startswith("not in the comparison: system/tenancy/tenants/acme.yaml:8:9: expected one of active")
+
+
+def test_a_copy_that_is_refused_keeps_nobody_out_of_the_comparison(here: Run, folder: DataFolder) -> None:
+    committed(folder)
+    edit(folder, "tenants/acme.yaml", 'name: "Acme"', "name: Apex")
+    text = (folder.tenancy / "tenants" / "acme.yaml").read_text()
+    (folder.tenancy / "tenants" / "copy.yaml").write_text(text)
+    told = here("diff", "HEAD")
+    assert told.out.splitlines()[0] == "tenant acme on starter: name: Acme -> Apex"
+    assert "not in the comparison: system/tenancy/tenants/copy.yaml" in told.out
+
+
+@pytest.mark.parametrize("now", [False, True])
+@pytest.mark.parametrize(
+    ("key", "old", "new"),
+    [
+        ("engine.yaml", "durability: commit", "durability: comit"),
+        ("engine.yaml", "durability: commit", "durability: ["),
+        ("tables.yaml", "type: float", "type: flaot"),
+    ],
+)
+def test_a_wrong_engine_yaml_or_tables_yaml_leaves_everything_else_to_compare(
+    here: Run, folder: DataFolder, key: str, old: str, new: str, now: bool
+) -> None:
+    edit(folder, "tenants/acme.yaml", "status: active", "status: active\nsettings: {dataResidency: eu}")
+    edit(folder, key, *((old, old) if now else (old, new)))
+    committed(folder)
+    edit(folder, key, *((old, new) if now else (new, old)))
+    edit(folder, "plans.yaml", "maxProjects: 10", "maxProjects: 20")
+    told = here("diff", "HEAD")
+    plan, problem = told.out.splitlines()
+    assert (told.code, plan) == (1, "plan starter: quotas.projects: 10 -> 20 (1 tenant)")
+    assert problem.startswith(f"not in the comparison{'' if now else ', wrong in HEAD'}: system/tenancy/{key}:")
+
+
+@pytest.mark.parametrize("now", [False, True])
+def test_wrong_plans_leave_nothing_to_compare_and_it_is_said_whose(here: Run, folder: DataFolder, now: bool) -> None:
+    wrong = ("plans.yaml", "maxProjects: 10", "maxProjects: ten")
+    other = shutil.copytree(folder.root, folder.root.parent / "other")
+    edit(folder if now else DataFolder(other), *wrong)
+    refused = here("diff", "other")
+    assert (refused.code, refused.out) == (78, "")
+    first, problem = refused.err.splitlines()
+    whose = "the files now" if now else "other"
+    assert first == f"error: nothing can be compared: the plans of {whose} cannot be used"
+    assert problem.startswith("system/tenancy/plans.yaml:")
+
+
+@pytest.mark.parametrize("linked", ["system/tenancy/tenants", "system/tenancy", "system"])
+@pytest.mark.parametrize("release", ["system-releases/1", "../releases/1", "system-releases/current/1"])
+def test_a_release_that_a_link_leads_to_is_compared(here: Run, folder: DataFolder, linked: str, release: str) -> None:
+    place = folder.root / linked
+    real = (folder.root / release.replace("current", "all")).resolve()
+    real.parent.mkdir(parents=True)
+    place.rename(real)
+    if "current" in release:
+        (real.parent.parent / "current").symlink_to("all")
+    place.symlink_to(os.path.relpath(folder.root / release, place.parent))
+    committed(folder)
+    assert here("diff", "HEAD").out == "no difference\n"
+    edit(folder, "tenants/acme.yaml", 'name: "Acme"', "name: Apex")
+    assert here("diff", "HEAD").out == "tenant acme on starter: name: Acme -> Apex\n"
+
+
+@pytest.mark.parametrize("linked", ["system/tenancy/tenants", "system/tenancy"])
+@pytest.mark.parametrize("where", ["absolute", "outside", "ignored"])
+def test_a_link_to_what_the_revision_does_not_have_is_refused(
+    here: Run, folder: DataFolder, tmp_path_factory: pytest.TempPathFactory, linked: str, where: str
+) -> None:
+    place = folder.root / linked
+    real = (folder.root if where == "ignored" else tmp_path_factory.mktemp("releases")) / "1"
+    place.rename(real)
+    target = str(real) if where == "absolute" else os.path.relpath(real, place.parent)
+    place.symlink_to(target)
+    (folder.root.parent / ".gitignore").write_text("1\n")
+    committed(folder)
+    assert here("validate").code == 0
+    refused = here("diff", "HEAD")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == (
+        f"error: {linked} is a link to {target!r}, which is not in revision 'HEAD': it cannot be compared\n"
+    )
+
+
+def test_a_tenants_file_that_is_a_link_is_read_and_told_when_it_cannot_be(
+    here: Run, folder: DataFolder, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    add(folder, "beta", number=1)
+    beyond = tmp_path_factory.mktemp("beyond") / "beta.yaml"
+    tenants = folder.tenancy / "tenants"
+    (tenants / "beta.yaml").rename(beyond)
+    (tenants / "beta.yaml").symlink_to(beyond)
+    (tenants / "acme.yaml").rename(folder.root / "shared.yaml")
+    (tenants / "acme.yaml").symlink_to("../../../shared.yaml")
+    committed(folder)
+    told = here("diff", "HEAD")
+    place, message = "system/tenancy/tenants/beta.yaml:1:1", f"a link to '{beyond}', which is not in revision 'HEAD'"
+    assert (told.code, told.out) == (0, f"not in the comparison, wrong in HEAD: {place}: this is {message}\n")
 
 
 @pytest.mark.parametrize("against", ["nowhere", "--output=x", "HEAD:plans"])

@@ -3,7 +3,7 @@
 from partywall.catalog.catalog import Catalog
 from partywall.catalog.checking import check
 from partywall.catalog.health import Health
-from partywall.catalog.look import Look, edit_plan, last_good, look, look_at, reported, stamp
+from partywall.catalog.look import Look, edit_plan, engine_config, last_good, look, look_at, reported, stamp
 from partywall.catalog.memory.trail import Edit, Edited
 from partywall.catalog.snapshot import CatalogChange, Snapshot
 from partywall.catalog.text.document import Document, load
@@ -19,6 +19,7 @@ __all__ = [
     "Snapshot",
     "check",
     "edit_plan",
+    "engine_config",
     "last_good",
     "load",
     "look",

@@ -8,16 +8,28 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from partywall.catalog.changes import Changes, no_id, no_room_for_id, suggested_id
-from partywall.catalog.disk.reader import FIXED, UNSEEN, Folder, Read, Signature, digest_of
+from partywall.catalog.disk.reader import (
+    ENGINE,
+    FIXED,
+    TABLES,
+    UNSEEN,
+    Folder,
+    Read,
+    Signature,
+    Unreadable,
+    Unstable,
+    digest_of,
+)
 from partywall.catalog.disk.writer import writable
 from partywall.catalog.health import Health, health_of
 from partywall.catalog.memory.cache import Cache, Good
 from partywall.catalog.problems import in_order
 from partywall.catalog.reload import Reload
 from partywall.catalog.snapshot import Snapshot
+from partywall.catalog.sources import load_document
 from partywall.catalog.text.document import Document
 from partywall.catalog.text.edits import with_id
 from partywall.catalog.unread import unread
@@ -26,7 +38,9 @@ from partywall.errors import ConfigError, InvalidArgument, Problem
 from partywall.model import EngineConfig, Table
 from partywall.names import PlanName, TableName
 
-__all__ = ["Look", "edit_plan", "last_good", "look", "look_as_first", "look_at", "reported", "stamp"]
+__all__ = ["Look", "edit_plan", "engine_config", "last_good", "look", "look_as_first", "look_at", "reported", "stamp"]
+
+_SOME_TABLE: Final = '{"tables": {"some": {"columns": {"some": {"type": "text"}}}}}'
 
 
 class Look:
@@ -45,16 +59,35 @@ class Look:
         """What is wrong in the files, and which could not be read because somebody is writing them."""
 
 
-def look(root: Path, *, last_good: bool = True, give_ids: bool = False) -> Look:
+def look(root: Path, *, last_good: bool = True, give_ids: bool = False, stand_in: EngineConfig | None = None) -> Look:
     """Look at the files of a data folder; writes nothing, whatever they hold.
 
     ``last_good=False`` takes the files alone. A tenant's file without an id is a problem, because only an engine
     writes one back; with ``give_ids`` it is taken as if it had been given one. Raises ConfigError when plans.yaml,
-    tables.yaml or engine.yaml is wrong and there is no good version of it.
+    tables.yaml or engine.yaml is wrong and there is no good version of it. With a ``stand_in`` only plans.yaml has
+    to be right: it is taken for an engine.yaml that is wrong, and tables.yaml for one that is of no interest.
     """
-    identify = _given if give_ids else _without
+    folder, identify = Folder(Path(root)), _given if give_ids else _without
     with _last_good(Path(root)) if last_good else _nothing() as cache:
-        return Look(Reload(Folder(Path(root)), SystemClock(), cache, identify))
+        try:
+            return Look(Reload(folder, SystemClock(), cache, identify))
+        except ConfigError as error:
+            if stand_in is None:
+                raise
+            wrong = {problem.file for problem in error.problems}
+    stand_ins = {ENGINE: stand_in.model_dump_json(by_alias=True), TABLES: _SOME_TABLE}
+    with closing(_StandIns({key: data for key, data in stand_ins.items() if folder.label(key) in wrong})) as instead:
+        return Look(Reload(folder, SystemClock(), instead, identify))
+
+
+def engine_config(root: Path) -> EngineConfig | None:
+    """What engine.yaml says by itself; None when it is not there, or wrong."""
+    folder = Folder(Path(root))
+    try:
+        candidate = load_document(folder, ENGINE, folder.read(ENGINE), EngineConfig).candidate
+    except (FileNotFoundError, Unreadable, Unstable):
+        return None
+    return None if candidate is None else candidate.model
 
 
 def look_as_first(root: Path) -> Look:
@@ -149,6 +182,21 @@ class _LastGood(Cache):
     def intents(self) -> list[tuple[str, list[Any]]]:
         """Nothing: what an operator overwrote is the engine's to write again."""
         return []
+
+
+class _StandIns(_LastGood):
+    """What is taken for files that are wrong, in place of good versions that nobody has."""
+
+    def __init__(self, documents: Mapping[str, str]) -> None:
+        self._documents = documents
+        super().__init__(Path())
+
+    def _open(self) -> None:
+        """There is no file."""
+
+    def all(self) -> Iterator[tuple[str, Good]]:
+        """What is taken for them."""
+        return ((key, Good("", document.encode())) for key, document in self._documents.items())
 
 
 class _LastGoodOf(_LastGood):

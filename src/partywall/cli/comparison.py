@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
@@ -111,9 +111,17 @@ class Comparison:
 
 
 def compare(
-    before: Snapshot, after: Snapshot, status_of: StatusOf = lambda spec: spec.status, was: StatusOf | None = None
+    before: Snapshot,
+    after: Snapshot,
+    status_of: StatusOf = lambda spec: spec.status,
+    was: StatusOf | None = None,
+    *,
+    without: Collection[TenantId] = (),
 ) -> Comparison:
-    """What differs, with the status that a tenant would have in force; ``was`` tells the one that it had before."""
+    """What differs, with the status that a tenant would have in force; ``was`` tells the one that it had before.
+
+    Tenants of whom not both sides can be told are left out by ``without``.
+    """
     statuses = (was or status_of, status_of)
     differing = {
         name: _plan_changes(before.plans[name], after.plans[name], name)
@@ -122,7 +130,7 @@ def compare(
     }
     reach: Counter[tuple[PlanName, str]] = Counter()
     groups: dict[tuple[str, ...], Group] = {}
-    for tenant_id in sorted({*before.ids(), *after.ids()}):
+    for tenant_id in sorted({*before.ids(), *after.ids()}.difference(without)):
         group = _tenant(tenant_id, before, after, differing, statuses)
         if group is None:
             continue
