@@ -6,7 +6,8 @@ import gc
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -173,3 +174,56 @@ def test_generators_abandoned_in_cycles_give_their_holds_back(quotas: Quotas, te
         gc.set_threshold(*threshold)
     gc.collect()
     assert quotas.places.count(ACME) == 0
+
+
+def test_generators_closed_on_the_ledgers_own_thread_give_their_reservations_back(
+    quotas: Quotas, usage: Usage, ledger: SqliteLedger
+) -> None:
+    def reserving() -> Iterator[None]:
+        with quotas.reserve(ACME, tokens=1000):
+            yield
+
+    generator = reserving()
+    next(generator)
+    ledger.write(lambda _: generator.close())
+    ledger.write(lambda _: None)
+    assert usage.reserved(ACME)["tokens"] == 0
+    quotas.consume(ACME, tokens=1000)
+
+
+def test_generators_abandoned_in_cycles_give_their_reservations_back(
+    quotas: Quotas, usage: Usage, ledger: SqliteLedger, tenants: Any
+) -> None:
+    tenants.limit(ACME, tokens=None)
+
+    def reserving() -> Iterator[None]:
+        with quotas.reserve(ACME, tokens=1):
+            yield
+
+    threshold = gc.get_threshold()
+    gc.set_threshold(30)
+    try:
+        for _ in range(200):
+            cycle: list[Any] = [reserving()]
+            next(cycle[0])
+            cycle.append(cycle)
+    finally:
+        gc.set_threshold(*threshold)
+    del cycle
+    gc.collect()
+    ledger.write(lambda _: None)
+    assert usage.reserved(ACME)["tokens"] == 0
+    assert usage.verify() == []
+
+
+def test_what_is_written_soon_is_written_before_the_ledger_closes_and_its_failure_is_logged(
+    ledger: SqliteLedger, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger.write_soon(lambda tx: tx.usage(ACME, "")["nothing"])
+    ledger.write_soon(lambda tx: tx.set_usage(ACME, "", "users", 7))
+    ledger.close()
+    assert "nobody waits" in caplog.text
+    with pytest.raises(LedgerError, match="closed"):
+        ledger.write_soon(lambda tx: None)
+    with closing(SqliteLedger(path)) as again:
+        assert again.read(lambda tx: tx.usage(ACME, "")) == {"users": 7}

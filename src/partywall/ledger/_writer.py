@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import time
@@ -23,6 +24,7 @@ __all__ = ["Writer"]
 
 T = TypeVar("T")
 
+_log: Final = logging.getLogger("partywall.ledger")
 _BATCH: Final = 256
 """The most works that share one commit, so that the first of them does not wait for ever."""
 
@@ -64,6 +66,16 @@ class _Job(Generic[T]):
             del error  # its traceback holds this frame
 
 
+class _Unattended(_Job[T]):
+    """A function that nobody waits for; what it raises is logged."""
+
+    __slots__ = ()
+
+    def wake(self) -> None:
+        if self.error is not None:
+            _log.error("a write to the ledger that nobody waits for failed", exc_info=self.error)
+
+
 class _TransactionLost(Exception):
     """SQLite rolled the whole batch back while one work ran."""
 
@@ -96,6 +108,10 @@ class Writer:
         """Run the work in a transaction; returns when it is on disk."""
         return self._submit(_Job(work, outside=False))
 
+    def write_soon(self, work: Callable[[Transaction], object]) -> None:
+        """Have the work run in a transaction; returns at once, on whatever thread."""
+        self._enqueue(_Unattended(work, outside=False))
+
     def outside(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function on the connection between two transactions."""
         return self._submit(_Job(function, outside=True))
@@ -119,13 +135,16 @@ class Writer:
 
     def _submit(self, job: _Job[T]) -> T:
         self._refuse_own_thread()
+        self._enqueue(job)
+        return job.outcome()
+
+    def _enqueue(self, job: _Job[Any]) -> None:
         if self._closed:
             raise LedgerError("the ledger is closed")
         # Without a lock: a signal handler or a finalizer may write amid a write by the same thread.
         self._queue.put(job)
         if self._ended:
             self._refuse_rest()
-        return job.outcome()
 
     def _refuse_rest(self) -> None:
         """Refuse what came in while the ledger closed; called by the writer at its end, and by who came later still."""

@@ -298,6 +298,14 @@ class Ledger(ABC):
         """
 
     @abstractmethod
+    def write_soon(self, work: Callable[[Transaction], object]) -> None:
+        """Have a function run in a transaction soon, before the ledger closes, and wait for nothing.
+
+        May be called within another function's transaction, as a finalizer does that the garbage collector runs
+        there. What the function raises is logged. Raises LedgerError when the ledger is closed.
+        """
+
+    @abstractmethod
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Run a function on one consistent state; it must not write."""
 

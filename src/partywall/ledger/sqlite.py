@@ -102,6 +102,10 @@ class SqliteLedger(Ledger):
         """Run a function in a transaction and commit it durably."""
         return self._require_writer().write(work)
 
+    def write_soon(self, work: Callable[[Transaction], object]) -> None:
+        """Have a function run in a transaction soon, and wait for nothing; also from within one."""
+        self._require_writer().write_soon(work)
+
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Run a function on one consistent state; it must not write."""
         self._require_process()

@@ -94,6 +94,13 @@ class Reservation:
         except ReservationEnded:
             self._open = False
         except LedgerError:
+            # The garbage collector may close a generator on the ledger's own thread, which can wait for no write.
+            self._release_soon()
+
+    def _release_soon(self) -> None:
+        try:
+            self._service.release_soon(self.id)
+        except LedgerError:
             # What made the block end must be seen, not this: the lease ends by itself.
             _log.warning("reservation %s could not be given back; it ends with its lease", self.id, exc_info=True)
 

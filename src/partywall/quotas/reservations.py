@@ -124,6 +124,16 @@ class Reservations:
 
         self._ledger.write(work)
 
+    def release_soon(self, reservation_id: str) -> None:
+        """Give all of it back, unless that was done before, and wait for nothing."""
+
+        def work(tx: Transaction) -> None:
+            record = tx.reservation(reservation_id)
+            if record is not None and record.state is ReservationState.RESERVED:
+                self._settle(tx, record, ReservationState.RELEASED, {})
+
+        self._ledger.write_soon(work)
+
     def extend(self, reservation_id: str, lease: float) -> None:
         """Let the lease end so many seconds from now."""
         seconds = legal_lease(lease)
