@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from partywall.catalog.disk.owners import hand_over
 from partywall.catalog.disk.reader import being_written, digest_of
 from partywall.errors import ConfigError, TenantConflict
 
@@ -35,6 +36,7 @@ _PATIENCE: Final = 2.0
 _PAUSE: Final = 0.005
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2
+_NEW: Final = 0o644
 _NO_WRITE: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -106,13 +108,17 @@ def _short(name: str) -> str:
     return name if len(raw) <= _NAME_BYTES else f"{raw[:_NAME_BYTES].decode(errors='ignore')}~{digest_of(raw)[:_SHORT]}"
 
 
-def _write_temporary(target: Path, raw: bytes, mode: int) -> Path:
+def _write_temporary(target: Path, raw: bytes, was: os.stat_result | None = None) -> Path:
+    """A finished file beside the target: to replace the one that was there, or a new one for everybody to read."""
     _require_writable(target.parent)
     temporary = target.with_name(f".{_short(target.name)}.{secrets.token_hex(6)}.new")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), mode)
+            if was is None:
+                os.fchmod(file.fileno(), _NEW)
+            else:
+                hand_over(file.fileno(), target, was)
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
@@ -132,7 +138,7 @@ def replace(path: Path, expected: str, raw: bytes, *, patience: float = _PATIENC
     target = path.resolve()
     with _writing(path.name):
         try:
-            status = target.stat()
+            was = target.stat()
             _require_writable(target)
             found = _settled(target, patience)
         except FileNotFoundError:
@@ -142,7 +148,7 @@ def replace(path: Path, expected: str, raw: bytes, *, patience: float = _PATIENC
         if found != expected:
             return False
         placed = digest_of(raw)
-        temporary = _write_temporary(target, raw, stat.S_IMODE(status.st_mode))
+        temporary = _write_temporary(target, raw, was)
         beside = target.with_name(f".{_short(target.name)}.{expected[:_SHORT]}.{placed[:_SHORT]}.tmp")
         temporary.replace(beside)
         done = _swap(beside, target, expected, placed)
@@ -217,7 +223,7 @@ def create(folder: Path, label: str, raw: bytes) -> str:
             _require_writable(folder.parent)
             folder.mkdir()
         real = folder.resolve()
-        temporary = _write_temporary(real / f"{label}.yaml", raw, 0o644)
+        temporary = _write_temporary(real / f"{label}.yaml", raw)
         try:
             name = _link(temporary, real, label)
         finally:
