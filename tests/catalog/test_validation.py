@@ -253,3 +253,63 @@ def test_a_copy_of_a_file_with_very_many_domains_is_told_in_time_and_once(files)
     assert [len(catalog.problems), len(check(files.root))] == [100, 100]
     assert catalog.problems[-1].message == "there are 9,901 more problems from here on"
     assert time.monotonic() - started < 30  # an hour if each of them is looked up in the files by itself
+
+
+@pytest.mark.parametrize("name", ["plans.yml", "Plans.yaml", "PLANS.YML"])
+def test_a_missing_file_names_the_one_that_may_be_meant(files, name: str) -> None:
+    (files.tenancy / "plans.yaml").rename(files.tenancy / name)
+    with pytest.raises(ConfigError, match=f"plans.yaml:1:1: the file is missing; there is {name}$"):
+        files.open()
+    assert {(problem.file, problem.message) for problem in check(files.root)} == {
+        (f"{LABEL}{name}", "this file is not read; rename it to plans.yaml"),
+        (f"{LABEL}plans.yaml", f"the file is missing; there is {name}"),
+    }
+
+
+def test_an_engine_with_defaults_tells_of_a_file_that_may_be_meant_for_its_settings(files) -> None:
+    (files.tenancy / "engine.yaml").rename(files.tenancy / "engine.yml")
+    catalog = files.open()
+    assert [problem.message for problem in catalog.problems] == ["the file is missing; there is engine.yml"]
+    (files.tenancy / "engine.yml").rename(files.tenancy / "engine.yaml")
+    catalog.refresh()
+    assert catalog.problems == ()
+
+
+def test_a_tenants_file_whose_suffix_is_in_capitals_is_a_problem_until_it_is_renamed(files) -> None:
+    files.tenant("acme")
+    (files.tenants / "acme.yaml").rename(files.tenants / "acme.YAML")
+    catalog = files.open()
+    told = [(f"{LABEL}tenants/acme.YAML", "this file is not read, because its name does not end in .yaml: rename it")]
+    assert [(problem.file, problem.message) for problem in catalog.problems] == told
+    assert [(problem.file, problem.message) for problem in check(files.root)] == told
+    (files.tenants / "acme.YAML").rename(files.tenants / "acme.yaml")
+    assert catalog.refresh().by_slug("acme") is not None
+    assert catalog.problems == ()
+
+
+def test_files_that_lie_where_nobody_reads_them_are_told_with_what_to_do(files) -> None:
+    text = files.tenant("acme")
+    (files.tenants / "eu" / "west").mkdir(parents=True)
+    for name in ("plans.yml", "beta.yaml", "tenants/eu/one.yaml", "tenants/eu/west/two.yml"):
+        files.write(name, text)
+    assert [(problem.file.removeprefix(LABEL), problem.message) for problem in check(files.root)] == [
+        ("beta.yaml", "this file is not read; tenants' files are read in tenants/: move it there"),
+        ("plans.yml", "this file is not read; plans.yaml is read instead: remove this one"),
+        (
+            "tenants/eu/one.yaml",
+            "this file (and 1 more below tenants/eu) is not read, because subfolders are not; move it into tenants/",
+        ),
+    ]
+
+
+def test_files_that_nobody_means_for_the_engine_are_no_problem(files) -> None:
+    text = files.tenant("acme")
+    (files.tenants / "releases" / "1").mkdir(parents=True)
+    (files.tenants / "docs").mkdir()
+    (files.tenants / "..data").mkdir()
+    for name in ("releases/1/beta.yaml", "docs/notes.md", "..data/x.yaml", ".x.yaml.swp", "acme.yaml~", "acme.json"):
+        files.write(f"tenants/{name}", text.replace("acme", "beta"))
+    (files.tenants / "beta.yaml").symlink_to("releases/1/beta.yaml")
+    files.write("kustomization.yaml", "resources: [a]\n")
+    files.write("broken.yaml", "a: [\n")
+    assert check(files.root) == []

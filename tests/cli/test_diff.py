@@ -204,6 +204,13 @@ def test_a_file_that_is_wrong_in_the_revision_is_told_as_that_and_left_out(here:
     assert ([each["line"] for each in document["other_problems"]], document["problems"]) == ([8, 10], [])
 
 
+def test_a_file_name_that_cannot_be_read_hides_nobody_else(here: Run, folder: DataFolder) -> None:
+    other = shutil.copytree(folder.root, folder.root.parent / "other")
+    (other / "system" / "tenancy" / "tenants" / os.fsdecode(b"caf\xe9.yaml")).write_text("a: 1\n")
+    add(folder, "beta", number=1)
+    assert here("diff", "other").out.splitlines()[0] == "tenant beta on starter: new"
+
+
 def test_a_file_that_is_wrong_now_is_not_gone(here: Run, folder: DataFolder) -> None:
     committed(folder)
     edit(folder, "tenants/acme.yaml", "status: active", "status: actve")

@@ -15,7 +15,7 @@ from partywall.catalog.sources import load_document, undeclared
 from partywall.catalog.text.document import MOST_PROBLEMS, Document, load_again, shortened
 from partywall.catalog.text.document import Path as Place
 from partywall.catalog.text.scalars import Plain
-from partywall.catalog.unread import unread
+from partywall.catalog.unread import strays, unread
 from partywall.errors import ConfigError, Problem
 from partywall.model import TenantSpec
 
@@ -39,7 +39,7 @@ def check(root: Path) -> list[Problem]:
     except ConfigError as error:
         keys = _tenants(folder)
         told = [*error.problems, *(problem for key in keys for problem in _alone(folder, key))]
-    for problem in told:
+    for problem in [*told, *strays(folder)]:
         found[problem.file].append(problem)
     across = _Across(folder, seen)
     for key in keys:

@@ -42,9 +42,11 @@ def gone_at_once(folder: Folder, gone: int, total: int) -> list[Problem]:
 
 
 def illegible(folder: Folder) -> list[Problem]:
-    """Names that the last scan met and that are no text."""
+    """Names that the last scan met and that are no text, or nearly those of tenants' files."""
     advice = "is not UTF-8, so the file is not read: rename it"
-    return [problem for name in folder.illegible for problem in _of_all(folder, f"the file name {name} {advice}")]
+    found = [problem for name in folder.illegible for problem in _of_all(folder, f"the file name {name} {advice}")]
+    message = "this file is not read, because its name does not end in .yaml: rename it"
+    return [*found, *(Problem(folder.label(f"{NAMES}{name}"), 1, 1, message) for name in folder.misnamed)]
 
 
 def _of_all(folder: Folder, message: str) -> list[Problem]:

@@ -34,7 +34,7 @@ from partywall.catalog.sources import (
     undeclared,
 )
 from partywall.catalog.text.document import Document, Path, load_again
-from partywall.catalog.unread import unread
+from partywall.catalog.unread import lookalikes, unread
 from partywall.clock import Clock
 from partywall.errors import ConfigError, Problem
 from partywall.model import EngineConfig, PlansFile, TablesFile
@@ -128,6 +128,7 @@ class Reload:
         elif isinstance(read, Problem):
             self._problems[key] = [read]
         elif key == ENGINE and before is None and self.folder.look(key) is None:
+            put(self._problems, key, [unread(self.folder, key)] if lookalikes(self.folder, key) else [])
             self._opened[key] = model()  # every part of it has a default
             return Candidate(model(), Good("", b"{}"))
         else:

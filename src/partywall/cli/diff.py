@@ -107,8 +107,9 @@ def _doubtful(problems: Sequence[Problem], root: Path, side: Snapshot, other: Sn
     Where a file can be read, its id counts too: on the other side the file may have another name.
     """
     files = {problem.file for problem in problems}
+    unlistable = _TENANTS in files and not len(side)
     for tenant_id in other.ids() if files else ():
-        if side.entry(tenant_id) is None and not files.isdisjoint([_TENANTS, f"{_TENANTS}/{other.file_of(tenant_id)}"]):
+        if side.entry(tenant_id) is None and (unlistable or f"{_TENANTS}/{other.file_of(tenant_id)}" in files):
             yield tenant_id
     for file in files:
         with suppress(OSError):

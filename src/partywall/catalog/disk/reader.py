@@ -103,6 +103,11 @@ def counts(name: str) -> bool:
     return name.endswith((".yaml", ".yml")) and not name.startswith(".") and _is_text(name)
 
 
+def misnamed(name: str) -> bool:
+    """Whether a file of this name would count if its suffix were in lower case."""
+    return not counts(name) and counts(name.lower())
+
+
 def _is_text(name: str) -> bool:
     """Whether the name is well-formed in UTF-8, so that it can be told of and kept."""
     try:
@@ -123,6 +128,8 @@ class Folder:
         self._beyond: frozenset[str] = frozenset()  # the folders that linked files lead into
         self.illegible: tuple[str, ...] = ()
         """Names in ``tenants/`` that are not text, as of the last scan."""
+        self.misnamed: tuple[str, ...] = ()
+        """Names in ``tenants/`` whose suffix is not in lower case, as of the last scan."""
 
     def label(self, key: str) -> str:
         """The file's name in problems: its path in the data folder."""
@@ -148,7 +155,7 @@ class Folder:
         except FileNotFoundError:
             self._beyond = _beyond(links)
             return
-        illegible = []
+        illegible, strange = [], []
         with entries:
             for entry in entries:
                 if not _is_text(entry.name):
@@ -159,7 +166,9 @@ class Folder:
                     signature = _look(entry)
                     if signature is not None:
                         yield f"tenants/{entry.name}", signature
-        self._beyond, self.illegible = _beyond(links), tuple(sorted(illegible))
+                elif misnamed(entry.name):
+                    strange.append(entry.name)
+        self._beyond, self.illegible, self.misnamed = _beyond(links), tuple(sorted(illegible)), tuple(sorted(strange))
 
     def place(self) -> tuple[object, ...]:
         """Where the files lie: equal as long as no folder, and no link to one, leads elsewhere than at the last scan.
