@@ -103,7 +103,8 @@ def gone() -> LedgerError:
     """The error for a ledger that was there once: a new one would know of no suspension, usage or placement."""
     return LedgerError(
         "the ledger that was here is gone, and with it suspensions, usage, placements and audit records: put a backup "
-        "of var/ledger.sqlite back, or move the whole folder var away to begin without any tenant's data"
+        "of var/ledger.sqlite back, with no older -wal or -shm beside it, or move the whole folder var away to begin "
+        "without any tenant's data"
     )
 
 
