@@ -10,7 +10,7 @@ import pytest
 
 from partywall.clock import ManualClock
 from partywall.errors import InvalidArgument, TenantConflict, TenantNotFound, TenantSuspended
-from partywall.ledger import LifecycleRecord, SqliteLedger
+from partywall.ledger import LifecycleRecord, SqliteLedger, Transaction, UsageEntry
 from partywall.model import Status
 from partywall.names import Slug, TenantId
 from partywall.quotas import Quotas, Usage, UsageDifference
@@ -131,3 +131,38 @@ def test_verify_names_every_counter_that_its_log_does_not_come_to(usage: Usage, 
     assert usage.verify() == [*acme, UsageDifference(BETA, "", "users", "total", 0, 1)]
     with pytest.raises(InvalidArgument):
         usage.verify("acme")
+
+
+def test_a_log_whose_parts_come_to_more_than_64_bits_is_summed_all_the_same(usage: Usage, ledger: SqliteLedger) -> None:
+    def work(tx: Transaction) -> None:
+        for amount in [2**53] * 1025 + [-(2**53)] * 1024 + [-5]:
+            tx.append_usage(UsageEntry(ACME, "2026-11", "storage", amount, 1.0, 1.0, "counted"))
+        tx.set_usage(ACME, "", "storage", 2**53 - 5)
+
+    ledger.write(work)
+    assert usage.history(ACME) == [("2026-11", "storage", 2**53 - 5)]
+    assert usage.verify() == []
+
+
+def test_a_line_of_an_unknown_metric_spoils_no_history(usage: Usage, ledger: SqliteLedger) -> None:
+    usage.increment(ACME, "users", 3)
+    stray = UsageEntry(ACME, "2026-11", "widgets", 7, 1.0, 1.0, "counted")
+    ledger.write(lambda tx: tx.append_usage(stray))
+    assert usage.history(ACME) == [("2026-11", "users", 3)]
+    assert usage.verify() == [UsageDifference(ACME, "", "widgets", "total", 0, 7)]
+
+
+def test_verify_goes_on_where_the_records_of_one_tenant_cannot_be_read(
+    usage: Usage, quotas: Quotas, path: Path
+) -> None:
+    quotas.reserve(ACME, tokens=70)
+    usage.increment(BETA, "users", 1)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE reservation SET amounts = '['")
+        connection.execute("DELETE FROM usage WHERE metric = 'users'")
+        connection.commit()
+    unreadable = UsageDifference(ACME, "", "", "unreadable", 0, 0)
+    broken = UsageDifference(BETA, "", "users", "total", 0, 1)
+    assert usage.verify() == [unreadable, broken]
+    assert usage.repair() == [broken]
+    assert usage.verify() == [unreadable]

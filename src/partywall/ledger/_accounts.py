@@ -134,8 +134,10 @@ class Accounts(Statements, Transaction):
     def logged_usage(self, tenant_id: TenantId) -> Mapping[tuple[str, str], int]:
         """The sums of the tenant's log, by month and metric."""
         self.flush()
-        grouped = "SELECT period, metric, SUM(amount) FROM usage_log WHERE tenant_id = ? GROUP BY period, metric"
-        return {(period, metric): total for period, metric, total in self._all(grouped, tenant_id)}
+        # In halves: SUM fails where a part of the sum passes 64 bits, even if the whole does not.
+        halves = "SUM(amount >> 32), SUM(amount & 4294967295)"
+        grouped = f"SELECT period, metric, {halves} FROM usage_log WHERE tenant_id = ? GROUP BY period, metric"  # noqa: S608  # constants
+        return {(period, metric): (high << 32) + low for period, metric, high, low in self._all(grouped, tenant_id)}
 
     def tenants_with_usage(self) -> Sequence[TenantId]:
         """Every tenant that has a total or a line in the log."""

@@ -31,7 +31,7 @@ class UsageDifference:
     period: str
     """Empty for what does not start anew with each month."""
     metric: str
-    what: Literal["total", "reserved"]
+    what: Literal["total", "reserved", "unreadable"]
     counter: int
     rebuilt: int
 
@@ -40,7 +40,9 @@ def totals_by_month(logged: Mapping[tuple[str, str], int]) -> list[PeriodTotal]:
     """The totals of each month in which something was counted, oldest first."""
     running: dict[str, int] = defaultdict(int)
     found = []
-    for period, metric in sorted(logged, key=lambda key: (key[0], COUNTED.index(key[1]))):
+    # A line of a metric that this release does not know may be of another one: it is left to who asks for differences.
+    known = [key for key in logged if key[1] in COUNTED]
+    for period, metric in sorted(known, key=lambda key: (key[0], COUNTED.index(key[1]))):
         amount = logged[period, metric]
         running[metric] += amount
         found.append(PeriodTotal(period, metric, amount if metric in MONTHLY else running[metric]))

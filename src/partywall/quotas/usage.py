@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -10,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from partywall.audit import AuditLog
 from partywall.clock import Clock, month_of
-from partywall.errors import InvalidArgument
+from partywall.errors import InvalidArgument, PartywallError
 from partywall.ledger import Ledger, Transaction
 from partywall.model import METRICS
 from partywall.names import TenantId, parse_tenant_id
@@ -25,6 +26,7 @@ __all__ = ["Gauge", "Usage"]
 Gauge: TypeAlias = Callable[[TenantId], int]
 """How much of a metric a tenant has at this moment."""
 
+_log: Final = logging.getLogger("partywall.quotas")
 _LATE: Final = 35 * 86_400.0
 """Seconds that an event may be late."""
 _EARLY: Final = 300.0
@@ -108,23 +110,23 @@ class Usage:
     def verify(self, tenant_id: str | None = None) -> Sequence[UsageDifference]:
         """Rebuild the counters from the log and the reservations; returns where they differ.
 
-        Without a tenant every one in the ledger is looked at. Raises InvalidArgument, LedgerError.
+        Without a tenant every one in the ledger is looked at; one whose records cannot be read is a difference too,
+        an ``unreadable`` one. Raises InvalidArgument, LedgerError.
         """
-        wanted = None if tenant_id is None else [parse_tenant_id(tenant_id)]
-
-        def work(tx: Transaction) -> list[UsageDifference]:
-            tenants = tx.tenants_with_usage() if wanted is None else wanted
-            return [difference for known in tenants for difference in differences(tx, known)]
-
-        return self._ledger.read(work)
+        if tenant_id is not None:
+            return self._differences(parse_tenant_id(tenant_id))
+        tenants = self._ledger.read(lambda tx: tx.tenants_with_usage())
+        return [difference for known in tenants for difference in self._differences(known)]
 
     def repair(self, tenant_id: str | None = None) -> Sequence[UsageDifference]:
         """Set the counters to what the log and the reservations come to; returns where they differed, audited.
 
-        Without a tenant every one in the ledger is looked at. Raises InvalidArgument, LedgerError.
+        What is ``unreadable`` is left alone. Without a tenant every one in the ledger is looked at. Raises
+        InvalidArgument, LedgerError.
         """
         found: list[UsageDifference] = []
-        for known in dict.fromkeys(difference.tenant_id for difference in self.verify(tenant_id)):
+        broken = [difference for difference in self.verify(tenant_id) if difference.what != "unreadable"]
+        for known in dict.fromkeys(difference.tenant_id for difference in broken):
             found += self._ledger.write(partial(self._repair, known))
         return found
 
@@ -132,6 +134,13 @@ class Usage:
         """The counted totals and what the gauges say now; 0 for a metric without its gauge."""
         read = {metric: gauge(tenant_id) for metric, gauge in self._gauges.items()}
         return {metric: counted.get(metric, read.get(metric, 0)) for metric in METRICS}
+
+    def _differences(self, tenant_id: TenantId) -> list[UsageDifference]:
+        try:
+            return self._ledger.read(lambda tx: list(differences(tx, tenant_id)))
+        except (PartywallError, ValueError, TypeError, AttributeError):
+            _log.exception("the usage of %s cannot be read", tenant_id)
+            return [UsageDifference(tenant_id, "", "", "unreadable", 0, 0)]
 
     def _repair(self, tenant_id: TenantId, tx: Transaction) -> list[UsageDifference]:
         found = list(differences(tx, tenant_id))
