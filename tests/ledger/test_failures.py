@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -103,6 +105,43 @@ def test_l5_a_ledger_whose_file_was_replaced_refuses_instead_of_writing_into_not
         ledger.write(count)
     with pytest.raises(LedgerError, match="replaced"):
         ledger.read(count)
+
+
+def empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def remove_log(path: Path) -> None:
+    path.with_name(f"{path.name}-wal").unlink()
+
+
+def replace_log(path: Path) -> None:
+    log = path.with_name(f"{path.name}-wal")
+    shutil.copy(log, path.with_name("other")).replace(log)
+
+
+@pytest.mark.parametrize("before", [0, 3])
+@pytest.mark.parametrize("damage", [empty, remove_log, replace_log])
+def test_l5_a_ledger_whose_file_was_emptied_or_whose_log_was_removed_acknowledges_nothing(
+    path: Path, damage: Callable[[Path], None], before: int
+) -> None:
+    SqliteLedger(path).close()
+    ledger = SqliteLedger(path)
+    for _ in range(before):
+        ledger.write(count)
+    damage(path)
+    for _ in range(2):
+        with pytest.raises(LedgerError, match=r"emptied|removed"):
+            ledger.write(count)
+    ledger.close()
+
+
+def test_a_log_that_is_emptied_by_a_scrub_or_another_process_is_no_damage(ledger: SqliteLedger, path: Path) -> None:
+    ledger.write(count)
+    ledger.scrub()
+    assert ledger.write(count) == 2
+    raw(path, "PRAGMA wal_checkpoint(TRUNCATE)")
+    assert ledger.write(count) == 3
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from partywall.errors import LedgerError
 
-__all__ = ["BUSY_SECONDS", "Durability", "failure", "identity", "reader", "store_failures", "writer"]
+__all__ = ["BUSY_SECONDS", "Durability", "failure", "identity", "log_identity", "reader", "store_failures", "writer"]
 
 Durability = Literal["commit", "interval"]
 """``commit``: every acknowledged write survives a power cut; ``interval``: only those before the last ``sync``."""
@@ -46,9 +46,18 @@ def store_failures() -> Iterator[None]:
         raise failure(error) from error
 
 
-def identity(path: Path) -> tuple[int, int]:
-    """Which file stands at the path, without opening it; OSError when none does."""
+def identity(path: Path) -> tuple[int, int, bool]:
+    """Which file stands at the path and whether it holds anything, without opening it; OSError when none does."""
     found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size > 0
+
+
+def log_identity(log: Path) -> tuple[int, int] | None:
+    """Which file stands in the place of the write-ahead log; None when none does."""
+    try:
+        found = log.stat()
+    except FileNotFoundError:
+        return None
     return found.st_dev, found.st_ino
 
 

@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, TypeVar, cast
 
 from partywall.errors import LedgerError, PartywallError
-from partywall.ledger._connection import failure, identity
+from partywall.ledger._connection import failure, identity, log_identity
 from partywall.ledger._gathering import Gathering
 from partywall.ledger._statements import Batch
 from partywall.ledger._transaction import SqliteTransaction
@@ -93,6 +93,8 @@ class Writer:
         self._connection = connection
         self._path = path
         self._identity = identity(path)
+        self._log = path.with_name(f"{path.name}-wal")
+        self._log_identity = log_identity(self._log)
         self._publish = publish
         self._queue: SimpleQueue[_Job[Any] | None] = SimpleQueue()
         self._closing = threading.RLock()
@@ -211,15 +213,22 @@ class Writer:
             job.wake()
 
     def _together(self, jobs: Sequence[_Job[Any]], *, apart: bool) -> list[AuditRecord]:
-        if identity(self._path) != self._identity:
-            raise LedgerError("the ledger's file was replaced while it was open; nothing was written")
+        self._require_files()
         self._connection.execute("BEGIN IMMEDIATE")
         records = self._each_apart(jobs) if apart else self._all_together(jobs)
         begun = time.monotonic()
         self._connection.execute("COMMIT")
         self._gathering.committed(len(jobs), self._queue.qsize(), time.monotonic() - begun)
         self._commits += 1
+        self._log_identity = self._log_identity or log_identity(self._log)
         return records
+
+    def _require_files(self) -> None:
+        # SQLite goes on writing into a file that nobody will ever open again, and would let us acknowledge it.
+        if identity(self._path) != self._identity:
+            raise LedgerError("the ledger's file was replaced or emptied while it was open; nothing was written")
+        if self._log_identity is not None and log_identity(self._log) != self._log_identity:
+            raise LedgerError("the ledger's log was removed or replaced while it was open; nothing was written")
 
     def _each_apart(self, jobs: Sequence[_Job[Any]]) -> list[AuditRecord]:
         return [record for job in jobs for record in self._attempt_behind_savepoint(job)]
