@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from partywall.clock import ManualClock
 from partywall.errors import QuotaExceeded
 from partywall.ledger import SqliteLedger
 from partywall.model import PlansFile
@@ -68,10 +70,32 @@ def test_a_threshold_is_told_of_once_for_each_limit_and_month(
     assert told(ledger)[1:] == [("tokens", 100, 1700, 1000)]
     tenants.limit(ACME, tokens=2000)
     usage.increment(ACME, "tokens", 300)
-    assert told(ledger)[2:] == [("tokens", 100, 2000, 2000)]
+    assert told(ledger)[2:] == [("tokens", 80, 2000, 2000), ("tokens", 100, 2000, 2000)]
     clock.step_wall(30 * 86_400)
     usage.increment(ACME, "tokens", 2000)
-    assert told(ledger)[3:] == [("tokens", 80, 2000, 2000), ("tokens", 100, 2000, 2000)]
+    assert told(ledger)[4:] == [("tokens", 80, 2000, 2000), ("tokens", 100, 2000, 2000)]
+
+
+def test_a_limit_that_was_lowered_to_what_is_used_is_told_of_at_the_next_count(
+    usage: Usage, tenants: Any, ledger: SqliteLedger
+) -> None:
+    usage.increment(ACME, "tokens", 700)
+    tenants.limit(ACME, tokens=700)
+    for _ in range(2):
+        usage.increment(ACME, "tokens", 1)
+    assert told(ledger) == [("tokens", 80, 701, 700), ("tokens", 100, 701, 700)]
+
+
+def test_a_threshold_is_told_of_once_also_to_events_that_come_late(
+    quotas: Quotas, usage: Usage, ledger: SqliteLedger, clock: ManualClock
+) -> None:
+    seen = datetime.fromtimestamp(clock.now(), UTC) + timedelta(days=7)
+    clock.advance(7 * 86_400)
+    usage.increment(ACME, "tokens", 850)
+    clock.step_wall(32 * 86_400)
+    quotas.forget_old_events()
+    usage.increment(ACME, "tokens", 1, at=seen)
+    assert told(ledger) == [("tokens", 80, 850, 1000)]
 
 
 def test_what_is_only_reserved_crosses_no_threshold(quotas: Quotas, ledger: SqliteLedger) -> None:

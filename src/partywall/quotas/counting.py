@@ -84,7 +84,7 @@ class Counting:
                 self._tell_damage(tx, tenant_id, period, source, uncounted={metric: uncounted})
             limit = getattr(limits, metric) if limits is not None else None
             if limit is not None:
-                self._tell(tx, entry, before, totals[metric], limit)
+                self._tell(tx, entry, totals[metric], limit)
         return totals
 
     def let_go(
@@ -109,10 +109,11 @@ class Counting:
             # The tenant's file is gone, or the engine is closing: what was spent is counted all the same.
             return None
 
-    def _tell(self, tx: Transaction, entry: UsageEntry, before: int, after: int, limit: int) -> None:
+    def _tell(self, tx: Transaction, entry: UsageEntry, after: int, limit: int) -> None:
+        # Not only where this count reached the share: the limit may have been lowered to what was there before.
         for percent in _THRESHOLDS:
-            crossed = before * 100 < limit * percent <= after * 100
-            if crossed and tx.mark_threshold(entry.tenant_id, entry.period, entry.metric, percent, limit):
+            reached = after > 0 and after * 100 >= limit * percent
+            if reached and tx.mark_threshold(entry.tenant_id, entry.period, entry.metric, percent, limit):
                 details = {"metric": entry.metric, "percent": percent, "current": after, "limit": limit}
                 details["period"] = entry.period
                 self._audit.record(tx, _ACTION, tenant_id=entry.tenant_id, actor="engine", details=details)

@@ -145,7 +145,8 @@ class Quotas:
 
         def work(tx: Transaction) -> int:
             tx.forget_reservations(before)
-            tx.forget_thresholds(month_of(before))
+            # A month longer: an event of the last days of that month may still come, 35 days late.
+            tx.forget_thresholds(month_of(previous_month(before)))
             return tx.forget_usage_events(before)
 
         return self._ledger.write(work)
