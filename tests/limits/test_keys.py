@@ -141,3 +141,52 @@ def test_users_beyond_the_bound_share_a_window_and_no_usage_is_forgotten(limited
     clock.advance(120)
     limiter.sweep()
     assert limiter.check(ACME, REQUESTS, user_id="u40").remaining == 1
+
+
+@pytest.mark.parametrize("algorithm", ["sliding_window", "fixed_window", "gcra"])
+def test_a_user_who_gets_an_account_of_its_own_still_owes_what_the_shared_one_does(
+    limited_to, rate, reference, algorithm
+) -> None:
+    limit = rate(2, 60, algorithm, per="user")
+    limiter, clock, _ = limited_to(limit, max_users=2)
+    plain = reference(limit)
+    for user in ("ann", "bob"):
+        assert limiter.check(ACME, REQUESTS, 1, user)
+    clock.advance(100)
+    for at in (100, 125):
+        expected = [plain.admit(at * 1_000_000_000, 1) for _ in range(3)]
+        assert limiter.peek(ACME, REQUESTS, 1, "cy").allowed == expected[0]
+        assert [limiter.allow(ACME, REQUESTS, 1, "cy") for _ in range(3)] == expected
+        clock.advance(25)
+        limiter.sweep()
+    assert "cy" in limiter._shelves.by_user[ACME][REQUESTS]
+
+
+def test_an_action_that_gets_an_account_of_its_own_still_owes_what_the_shared_one_does(
+    limiter, directory, rate, clock
+) -> None:
+    directory.set_plan("free", default=rate(2))
+    for number in range(100):
+        limiter.check(ACME, f"action{number}")
+    clock.advance(119)
+    assert [limiter.allow(ACME, "late") for _ in range(3)] == [True, True, False]
+    clock.advance(1)
+    limiter.sweep()
+    assert not limiter.peek(ACME, "late")
+    assert not limiter.check(ACME, "late")
+    assert limiter.check(BETA, "late")
+
+
+@pytest.mark.parametrize("more", [{"per": "user"}, {"perUser": {"maxRequests": 5, "windowMs": 60_000}}])
+def test_users_of_actions_that_no_plan_names_are_bounded_together(limited_to, rate, more) -> None:
+    limiter, _, directory = limited_to(rate(5), max_users=20)
+    directory.set_plan("free", api_requests=rate(5, per="user"), default=rate(5_000, **more))
+    for number in range(120):
+        for user in range(15):
+            limiter.check(ACME, f"action{number}", 1, f"u{user}")
+    by_user = sum(len(users) for users in limiter._shelves.by_user[ACME].values())
+    assert by_user <= 20 + 101
+    assert limiter.check(ACME, REQUESTS, 1, "ann")
+    assert "ann" in limiter._shelves.by_user[ACME][REQUESTS]
+    assert limiter.check(BETA, "action1", 1, "ann")
+    assert "ann" in limiter._shelves.by_user[BETA]["action1"]

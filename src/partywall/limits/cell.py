@@ -46,10 +46,10 @@ class Cell(_Reversed):
     """The answers that a key may still be given until ``end``, the last of its table first.
 
     Derived from ``reversed`` rather than holding an iterator: one object less to fetch from memory per check.
-    Once it is published ``end`` changes only to CLOSED, and ``counted`` only when it is drained.
+    Once it is published ``end`` changes only to CLOSED, and ``unused`` only when it is drained.
     """
 
-    __slots__ = ("counted", "end", "grants", "number", "previous", "rule")
+    __slots__ = ("counted", "end", "grants", "number", "previous", "rule", "unused")
 
     end: float
     """Until which reading of the monotonic clock its answers are true."""
@@ -60,21 +60,27 @@ class Cell(_Reversed):
     number: int
     previous: int
     rule: Rule
+    unused: list[Decision] | None
+    """The answers that were taken back out of it when it was drained."""
 
     def spent(self) -> Spent:
         """What the key has used up to now."""
-        return (self.number, self.previous, self.counted - (length_hint(self) if self.grants else 0))
+        number, previous, counted = self.all_spent()
+        return (number, previous, counted - (length_hint(self) if self.grants else 0))
 
     def drain(self) -> Spent:
         """What the key has used, once nobody can take a permit from this cell any more; the same when asked again."""
-        unused = len(list(self))
-        if self.grants:
-            self.counted -= unused
-        return (self.number, self.previous, self.counted)
+        unused: list[Decision] = []
+        # Taking the answers and keeping them is one call: no step lies between, at which they are nowhere.
+        if self.unused is None:
+            self.unused = unused
+        self.unused.extend(self)
+        return (self.number, self.previous, self.counted - (len(self.unused) if self.grants else 0))
 
     def all_spent(self) -> Spent:
-        """What the key has used if every permit in this cell is taken."""
-        return (self.number, self.previous, self.counted)
+        """What the key has used if every permit that is still in this cell is taken."""
+        unused = self.unused
+        return (self.number, self.previous, self.counted - (len(unused) if unused and self.grants else 0))
 
 
 class Tables:
@@ -91,16 +97,23 @@ class Tables:
         chunk = self._chunks.get(key)
         if chunk is None:
             chunk = tuple(Decision(rule, left) for left in range(key[1], min(key[1] + size, rule.limit)))
-            self._keep(key, chunk)
-        else:
+            return self._kept(key, chunk), index
+        try:
             self._chunks.move_to_end(key)
+        except KeyError:
+            # A signal handler's call dropped it just now.
+            self._kept(key, chunk)
         return chunk, index
 
-    def _keep(self, key: tuple[Rule, int, int], chunk: tuple[Decision, ...]) -> None:
-        self._chunks[key] = chunk
-        self._held += len(chunk)
-        while self._held > _KEPT:
-            self._held -= len(self._chunks.popitem(last=False)[1])
+    def _kept(self, key: tuple[Rule, int, int], chunk: tuple[Decision, ...]) -> tuple[Decision, ...]:
+        kept = self._chunks.setdefault(key, chunk)
+        if kept is chunk:
+            size = len(chunk)
+            self._held += size
+        while self._held > _KEPT and self._chunks:
+            size = len(self._chunks.popitem(last=False)[1])
+            self._held -= size
+        return kept
 
 
 def granting(
@@ -117,6 +130,7 @@ def granting(
     cell = Cell(table)
     cell.__setstate__(index)
     cell.rule = rule
+    cell.unused = None
     cell.grants = True
     cell.number = number
     cell.previous = previous
@@ -129,6 +143,7 @@ def refusing(refusal: Measured, rule: Rule, spent: Spent, *, again: bool) -> Cel
     """A cell that gives the same refusal until a permit comes back; many times where it was asked for ``again``."""
     cell = Cell((refusal,) * (_FLOOD if again else _REFUSALS))
     cell.rule = rule
+    cell.unused = None
     cell.grants = False
     cell.number, cell.previous, cell.counted = spent
     cell.end = rule.timeline.reading_before(refusal.retry_at)
@@ -139,6 +154,7 @@ def closed(rule: Rule, spent: Spent, end: float) -> Cell:
     """A cell that only remembers what was used: every call takes the slow path, LOCKED or CLOSED."""
     cell = Cell(())
     cell.rule = rule
+    cell.unused = None
     cell.grants = True
     cell.number, cell.previous, cell.counted = spent
     cell.end = end

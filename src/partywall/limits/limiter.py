@@ -17,9 +17,10 @@ from partywall.errors import InvalidArgument
 from partywall.limits.accounts import Accounts, Claim
 from partywall.limits.bound import BoundLimit, refusal
 from partywall.limits.cell import CLOSED, Cell
+from partywall.limits.changes import ShelfName
 from partywall.limits.decision import Decision
 from partywall.limits.places import SHARED_USER, Places, acting_user
-from partywall.limits.shelves import ShelfName, Shelves
+from partywall.limits.shelves import Shelves
 from partywall.limits.timeline import Timeline
 from partywall.names import parse_action, parse_tenant_id
 
@@ -39,8 +40,8 @@ class Limiter:
     """Counts what each tenant does and refuses what its plan does not grant. Never waits, so async code calls it too.
 
     Where the plan limits the tenant and each of its users, a call needs room in both limits and counts in both or in
-    neither. ``max_users`` bounds the accounts kept for the users of one tenant and action; further users share one
-    until others are idle.
+    neither. ``max_users`` bounds the accounts kept for the users of one tenant and action, or of all actions together
+    that its plan does not name; further users share one until others are idle.
     """
 
     def __init__(self, directory: Directory, clock: Clock, *, max_users: int = 100_000) -> None:
@@ -96,12 +97,12 @@ class Limiter:
         """The decision that ``check`` would give now, with what would remain after it; takes nothing."""
         _require_cost(cost)
         with self._lock:
-            return self._accounts.foresee(self._claims(tenant_id, {action: cost}, user_id))
+            return self._accounts.foresee(lambda: self._claims(tenant_id, {action: cost}, user_id))
 
     def status(self, tenant_id: str, action: str, *, user_id: str | None = None) -> Decision:
         """Whether a call would be admitted now, with the exact number that remains; takes nothing."""
         with self._lock:
-            return self._accounts.status(self._places.of(*_texts(tenant_id, action), user_id))
+            return self._accounts.status(lambda: self._places.of(*_texts(tenant_id, action), user_id))
 
     def refund(self, tenant_id: str, action: str, cost: int = 1, user_id: str | None = None) -> Decision:
         """Give back the permits of an admitted call that was not carried out, and return the status after it.
@@ -120,7 +121,7 @@ class Limiter:
         """
         _require_costs(costs)
         with self._lock:
-            return self._accounts.count(self._claims(tenant_id, costs, user_id))
+            return self._accounts.count(lambda: self._claims(tenant_id, costs, user_id))
 
     def require_all(self, tenant_id: str, costs: Mapping[str, int], *, user_id: str | None = None) -> Decision:
         """The decision of ``check_all`` if the call is to go on; RateLimited otherwise."""
@@ -133,9 +134,7 @@ class Limiter:
         """Give back what ``check_all`` took for a call that was not carried out, as ``refund`` does."""
         _require_costs(costs)
         with self._lock:
-            claims = self._claims(tenant_id, costs, user_id, bounded=False)
-            self._accounts.give_back(claims)
-            return self._accounts.status([claim.place for claim in claims])
+            return self._accounts.give_back(lambda: self._claims(tenant_id, costs, user_id, bounded=False))
 
     def bind(self, tenant_id: str, action: str, *, user_id: str | None = None) -> BoundLimit:
         """One tenant's limit of one action as a handle: a cheaper check for whoever makes many of the same."""
@@ -166,7 +165,7 @@ class Limiter:
                 counted = self._accounts.again((action, tenant_id), user, cost)
                 if counted is not None:
                     return counted
-            return self._accounts.count(self._claims(tenant_id, {action: cost}, user_id))
+            return self._accounts.count(lambda: self._claims(tenant_id, {action: cost}, user_id))
 
     def _users_cell(self, tenant_id: str, action: str, user: object) -> Cell | None:
         if not isinstance(user, str) or user == SHARED_USER:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from partywall.context import current_tenant
 from partywall.errors import InvalidArgument
+from partywall.limits.changes import ShelfName
 from partywall.limits.gcra import GcraRule
 from partywall.limits.rule import Rule
-from partywall.limits.shelves import ShelfName, Shelves
+from partywall.limits.shelves import Shelves
 from partywall.limits.timeline import Timeline
 from partywall.limits.windows import WindowRule
 from partywall.model import Algorithm, Rate, RateLimit
@@ -24,6 +25,8 @@ SHARED_USER: Final = ""
 """Whose account users share once a tenant has too many; no user's own id is empty."""
 _DEFAULT: Final = Action("default")
 _LONGEST_USER: Final = 200
+_UNNAMED: Final = 100
+"""How many actions that its plan does not name a tenant may have in windows of their own."""
 _MOST_RULES: Final = 4096
 
 
@@ -35,8 +38,8 @@ class Place(NamedTuple):
     rule: Rule
     unnamed: bool
     """Whether the plan does not name the action."""
-    closings: int
-    """How often cells had been closed when the directory was asked."""
+    shared: tuple[tuple[ShelfName, str], ...] = ()
+    """The keys of accounts that may have counted its calls while there was no room for one of its own."""
     alone: bool = True
     """Whether a call of the action is counted here only."""
 
@@ -51,32 +54,47 @@ class Places:
         self._max_users = max_users
         self._rules: dict[tuple[str, str, int, int, int, str], Rule] = {}
 
-    def of(self, tenant_id: str, action: str, user_id: str | None) -> list[Place]:
-        """The tenant's key, the user's, or both."""
-        closings = self._shelves.closings
+    def of(self, tenant_id: str, action: str, user_id: str | None, beside: Collection[str] = ()) -> list[Place]:
+        """The tenant's key, the user's, or both; ``beside`` are the unnamed actions that the same call counts."""
         tenant = self._directory.require_active(tenant_id)
         limits = self._directory.grants(tenant).rate_limits
         known = Action(action) if action in limits else parse_action(action)
-        unnamed = known not in limits
-        limit = limits.get(_DEFAULT) if unnamed else limits[known]
+        if known in limits:
+            return self._at(tenant, known, known, limits[known], user_id)
+        limit = limits.get(_DEFAULT)
         if limit is None:
             raise InvalidArgument(f"the plan has no rate limit for '{known}' and no default; it names {_named(limits)}")
-        name = _DEFAULT if unnamed else known
-        if unnamed and not self._shelves.has_room_for_unnamed(tenant, known):
-            known, unnamed = _DEFAULT, False
+        held = self._shelves.unnamed(tenant)
+        own = known in held or len({*held, *beside, known}) <= _UNNAMED
+        return self._at(tenant, known if own else _DEFAULT, _DEFAULT, limit, user_id)
+
+    def _at(self, tenant: TenantId, action: Action, name: Action, limit: RateLimit, user_id: str | None) -> list[Place]:
+        """The keys of an action under the limit of that name in the plan."""
+        rule, unnamed = self._rule(name, limit.per, limit), action != name
         if limit.per == "user":
-            user = self._user(tenant, known, user_id)
-            return [Place((known, tenant), user, self._rule(name, "user", limit), unnamed, closings)]
-        tenants = Place(known, tenant, self._rule(name, "tenant", limit), unnamed, closings)
+            return [self._users(tenant, action, rule, user_id, alone=True)]
+        alone = limit.per_user is None
+        tenants = Place(action, tenant, rule, unnamed, ((name, tenant),) if unnamed else (), alone)
         if limit.per_user is None:
             return [tenants]
-        user, rule = self._user(tenant, known, user_id), self._rule(name, "user", limit.per_user)
-        users = Place((known, tenant), user, rule, unnamed, closings)
-        return [tenants._replace(alone=False), users._replace(alone=False)]
+        return [
+            tenants,
+            self._users(tenant, action, self._rule(name, "user", limit.per_user), user_id, alone=False),
+        ]
 
-    def _user(self, tenant: TenantId, action: Action, user_id: str | None) -> str:
-        user = _legal_user(acting_user(tenant, user_id))
-        return user if self._shelves.has_room((action, tenant), user, self._max_users) else SHARED_USER
+    def _users(self, tenant: TenantId, action: Action, rule: Rule, user_id: str | None, *, alone: bool) -> Place:
+        """The key of the user, or the one that users share."""
+        user, shelf = _legal_user(acting_user(tenant, user_id)), (action, tenant)
+        beside: list[ShelfName] = [shelf]
+        shared: list[tuple[ShelfName, str]] = [(shelf, SHARED_USER)]
+        if rule.action == _DEFAULT:
+            # Actions that the plan does not name: their users count together, and may have shared more.
+            default = (_DEFAULT, tenant)
+            beside = list({shelf, default, *((one, tenant) for one in self._shelves.unnamed(tenant))})
+            shared += [(default, SHARED_USER), (default, user)]
+        if not self._shelves.has_room(shelf, user, self._max_users, beside):
+            user = SHARED_USER
+        return Place(shelf, user, rule, action != rule.action, tuple(shared), alone)
 
     def _rule(self, action: str, scope: str, rate: Rate) -> Rule:
         key = (action, scope, rate.max_requests, rate.window_ms, rate.at_once, rate.algorithm)
@@ -85,7 +103,7 @@ class Places:
             if len(self._rules) >= _MOST_RULES:
                 self._rules.clear()
             made = GcraRule if rate.algorithm is Algorithm.GCRA else WindowRule
-            rule = self._rules[key] = made(rate, self._timeline, action, scope)
+            rule = self._rules.setdefault(key, made(rate, self._timeline, action, scope))
         return rule
 
 

@@ -8,19 +8,17 @@ window is shared, so that usage is never forgotten and no other tenant notices.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
-from typing import Final, TypeAlias
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final
 
 from partywall.limits.cell import CLOSED, Cell
+from partywall.limits.changes import Change, Put, ShelfName
 
-__all__ = ["Shelf", "ShelfName", "Shelves"]
+__all__ = ["Shelf", "Shelves"]
 
-ShelfName: TypeAlias = str | tuple[str, str]
-"""An action, whose cells are by tenant, or a tenant's action, whose cells are by user."""
-_UNNAMED: Final = 100
 _LIVE: Final = 3
 _DEAD: Final = 16
-_SPARSE: Final = 1024
+_SPARSE: Final = 32
 
 
 class Shelf:
@@ -40,17 +38,6 @@ class Shelf:
             self.most = max(self.most, len(self.ring))
         self.cells[key] = cell
 
-    def look(self, now: int) -> str | None:
-        """Look at the key that waited longest; returns it if its windows were over and it was dropped."""
-        key = self.ring.popleft()
-        cell = self.cells[key]
-        # As if everything were taken that somebody may still be about to take.
-        if now < cell.rule.over_at(cell.all_spent()):
-            self.ring.append(key)
-            return None
-        del self.cells[key]
-        return key
-
     def compact(self) -> bool:
         """Give back the room of keys that were dropped, once it is most of the room; the map is then a new one."""
         if self.most < _SPARSE or len(self.cells) * 8 > self.most:
@@ -61,7 +48,7 @@ class Shelf:
 
 
 class Shelves:
-    """Every cell of a limiter. Whoever calls its methods holds the limiter's lock."""
+    """Every cell of a limiter. Whoever calls its methods holds the limiter's lock, and may be amid another call."""
 
     def __init__(self) -> None:
         self.by_action: dict[str, dict[str, Cell]] = {}
@@ -73,89 +60,160 @@ class Shelves:
         self._unnamed: dict[str, set[str]] = {}
         self._order: deque[ShelfName] = deque()
         self._lap = 0
-        self.closings = 0
-        """How often cells were closed."""
+        self._last = Change()
 
     def __len__(self) -> int:
-        return sum(len(shelf.cells) for shelf in self.by_name.values())
+        return sum(len(shelf.cells) for shelf in list(self.by_name.values()))
+
+    def latest(self) -> Change:
+        """The last change, with all of them in place: what a call reads after this, it builds on that change."""
+        last = self._last
+        while last:
+            last = last[0]
+            begun, last.begun = last.begun, True
+            for name, key, cell, unnamed in last.puts:
+                shelf = self.by_name.get(name)
+                if cell is None:
+                    self._drop(name, key, begun=begun)
+                elif shelf is None or begun or unnamed or key not in shelf.cells:
+                    self._put(name, key, cell, unnamed=unnamed, begun=begun)
+                else:
+                    shelf.cells[key] = cell
+            self._last = last
+        return last
+
+    def change(self, last: Change, puts: Sequence[Put]) -> bool:
+        """Put cells in place, or drop their keys; False, and nothing is done, if another change followed ``last``."""
+        change = Change()
+        change.puts = puts
+        change.begun = False
+        last.append(change)
+        if last[0] is not change:
+            return False
+        self.latest()
+        return True
 
     def get(self, name: ShelfName, key: str) -> Cell | None:
         """The key's cell."""
         shelf = self.by_name.get(name)
         return shelf.cells.get(key) if shelf else None
 
-    def put(self, name: ShelfName, key: str, cell: Cell, *, unnamed: bool = False) -> None:
-        """Publish a key's cell; ``unnamed`` says that the plan does not name the action."""
-        shelf = self.by_name.get(name)
-        if shelf is None:
-            shelf = self.by_name[name] = Shelf()
-            self._order.append(name)
-            self._publish(name, shelf)
-        shelf.put(key, cell)
-        if unnamed:
-            action, tenant = (name, key) if isinstance(name, str) else name
-            self._unnamed.setdefault(tenant, set()).add(action)
+    def has_room(self, name: ShelfName, key: str, most: int, together: Iterable[ShelfName]) -> bool:
+        """Whether the shelf holds the key, or those that count ``together`` fewer than ``most``."""
+        if self.get(name, key) is not None:
+            return True
+        shelves = [self.by_name.get(one) for one in together]
+        return sum([len(shelf.cells) for shelf in shelves if shelf is not None]) < most
 
-    def has_room(self, name: ShelfName, key: str, most: int) -> bool:
-        """Whether the shelf holds the key, or fewer than ``most``."""
-        shelf = self.by_name.get(name)
-        return shelf is None or key in shelf.cells or len(shelf.cells) < most
-
-    def has_room_for_unnamed(self, tenant: str, action: str) -> bool:
-        """Whether the tenant may have a window of its own for an action that its plan does not name."""
-        actions = self._unnamed.get(tenant)
-        return actions is None or action in actions or len(actions) < _UNNAMED
+    def unnamed(self, tenant: str) -> Collection[str]:
+        """The actions that have a window of their own and that the tenant's plan does not name."""
+        return self._unnamed.get(tenant, ())
 
     def close(self, tenants: Iterable[str]) -> None:
         """Let nobody pass by the cells of these tenants without a look at the directory."""
-        self.closings += 1
+        self.latest()
         for tenant in tenants:
-            for cells in self.by_action.values():
-                if tenant in cells:
-                    cells[tenant].end = CLOSED
-            for cells in self.by_user.get(tenant, {}).values():
-                _close(cells)
+            for action in list(self.by_action):
+                self._close(action, [tenant])
+            for action, cells in self.by_user.get(tenant, {}).items():
+                self._close((action, tenant), list(cells))
+        self._ask_again()
 
     def close_all(self) -> None:
         """Let nobody pass by any cell without a look at the directory."""
-        self.closings += 1
-        for shelf in self.by_name.values():
-            _close(shelf.cells)
+        self.latest()
+        for name, shelf in list(self.by_name.items()):
+            self._close(name, list(shelf.cells))
+        self._ask_again()
 
     def sweep(self, now: int, live: int = _LIVE, dead: int = _DEAD) -> None:
         """Drop up to ``dead`` idle keys, meeting up to ``live`` that are not; goes on where it stopped last time."""
-        while live > 0 and dead > 0 and self._order:
-            if not self._lap:
+        while live > 0 and dead > 0 and self.by_name:
+            if self._lap <= 0:
                 self._next_shelf()
                 live -= 1
+            elif self._look(now):
+                dead -= 1
             else:
-                self._lap -= 1
-                if self._look(self._order[0], now):
-                    dead -= 1
-                else:
-                    live -= 1
+                live -= 1
 
     def sweep_all(self, now: int) -> None:
         """Drop every idle key."""
         twice = 2 * (len(self) + len(self.by_name)) + 1
         self.sweep(now, twice, twice)
 
-    def _look(self, name: ShelfName, now: int) -> bool:
-        key = self.by_name[name].look(now)
-        if key is not None and isinstance(name, str) and (name, key) not in self.by_name:
-            self._forget_unnamed(name, key)
-        return key is not None
+    def _close(self, name: ShelfName, keys: Iterable[str]) -> None:
+        for key in keys:
+            # A call amid this one may count on with a cell that is not closed yet, and put another in its place.
+            while (cell := self.get(name, key)) is not None and cell.end != CLOSED:
+                cell.end = CLOSED
+
+    def _ask_again(self) -> None:
+        """Make every call start over that is amid its work, and may have asked the directory before."""
+        while not self.change(self.latest(), ()):
+            pass
+
+    def _look(self, now: int) -> bool:
+        """Look at the key that waited longest; whether its windows were over and it was dropped."""
+        last = self.latest()
+        try:
+            name = self._order[0]
+            shelf = self.by_name[name]
+            key = shelf.ring.popleft()
+        except LookupError:
+            # A call amid this one looked at it already.
+            self._lap = 0
+            return False
+        self._lap -= 1
+        cell = shelf.cells.get(key)
+        # As if everything were taken that somebody may still be about to take.
+        over = cell is None or now >= cell.rule.over_at(cell.all_spent())
+        if over and self.change(last, ((name, key, None, False),)):
+            return True
+        shelf.ring.append(key)
+        return False
 
     def _next_shelf(self) -> None:
-        name = self._order[0]
-        shelf = self.by_name[name]
-        if not shelf.cells:
-            self._withdraw(self._order.popleft())
-        else:
-            if shelf.compact():
-                self._publish(name, shelf)
-            self._order.rotate(-1)
-        self._lap = len(self.by_name[self._order[0]].ring) if self._order else 0
+        self._order.rotate(-1)
+        # The orders are only for the sweep: where calls amid others left them wrong, they are made anew.
+        if len(self._order) != len(self.by_name):
+            self._order = deque(self.by_name)
+        self._begin_lap()
+
+    def _begin_lap(self) -> None:
+        shelf = self.by_name.get(self._order[0]) if self._order else None
+        if shelf is None:
+            self._lap = 0
+            return
+        if len(shelf.ring) != len(shelf.cells):
+            shelf.ring = deque(shelf.cells)
+        self._lap = len(shelf.ring)
+
+    def _put(self, name: ShelfName, key: str, cell: Cell, *, unnamed: bool, begun: bool) -> None:
+        shelf = self.by_name.get(name)
+        new = shelf is None
+        if shelf is None:
+            shelf = self.by_name[name] = Shelf()
+            self._order.append(name)
+        shelf.put(key, cell)
+        if new or begun:
+            self._publish(name, shelf)
+        if unnamed:
+            action, tenant = (name, key) if isinstance(name, str) else name
+            self._unnamed.setdefault(tenant, set()).add(action)
+
+    def _drop(self, name: ShelfName, key: str, *, begun: bool) -> None:
+        shelf = self.by_name.get(name)
+        if shelf is not None:
+            shelf.cells.pop(key, None)
+        if shelf is None or not shelf.cells:
+            self._withdraw(name)
+        elif shelf.compact() or begun:
+            self._publish(name, shelf)
+        if isinstance(name, str):
+            self._forget_unnamed(name, key)
+        elif name not in self.by_name:
+            self._forget_unnamed(*name)
 
     def _publish(self, name: ShelfName, shelf: Shelf) -> None:
         if isinstance(name, str):
@@ -165,25 +223,26 @@ class Shelves:
             self.by_user[tenant] = {**self.by_user.get(tenant, {}), action: shelf.cells}
 
     def _withdraw(self, name: ShelfName) -> None:
-        del self.by_name[name]
+        self.by_name.pop(name, None)
         if isinstance(name, str):
-            del self.by_action[name]
-            return
-        action, tenant = name
-        if tenant not in self.by_action.get(action, {}):
-            self._forget_unnamed(action, tenant)
-        self.by_user[tenant] = {other: cells for other, cells in self.by_user[tenant].items() if other != action}
-        if not self.by_user[tenant]:
-            del self.by_user[tenant]
+            self.by_action.pop(name, None)
+        else:
+            action, tenant = name
+            others = {other: cells for other, cells in self.by_user.get(tenant, {}).items() if other != action}
+            if others:
+                self.by_user[tenant] = others
+            else:
+                self.by_user.pop(tenant, None)
+        if self._order and self._order[0] == name:
+            self._order.popleft()
+            self._begin_lap()
 
     def _forget_unnamed(self, action: str, tenant: str) -> None:
+        """Make room for another action once neither the tenant nor a user has a window for this one."""
+        if (action, tenant) in self.by_name or self.get(action, tenant) is not None:
+            return
         actions = self._unnamed.get(tenant)
         if actions is not None:
             actions.discard(action)
             if not actions:
-                del self._unnamed[tenant]
-
-
-def _close(cells: Mapping[str, Cell]) -> None:
-    for cell in cells.values():
-        cell.end = CLOSED
+                self._unnamed.pop(tenant, None)

@@ -28,8 +28,11 @@ class WindowRule(Rule):
 
     def settled(self, spent: Spent, now: int) -> tuple[Spent, int]:
         """The same account in the window of now, and the permits that are left."""
-        spent = self.rolled(spent, now)
-        return spent, self.left(spent, now)
+        if spent[0] != now // self.window:
+            spent = self.rolled(spent, now)
+        # As ``left``, which the slow path would come to by three more calls.
+        left = self.limit - spent[2] - (self.weight(spent, now) if spent[1] else 0)
+        return spent, max(left, 0)
 
     def outlook(self, number: int, used: int) -> tuple[int, float]:  # noqa: ARG002  # the same however many are used
         """Many, until the next window begins; that reading is one object for all keys."""
