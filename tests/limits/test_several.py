@@ -94,8 +94,24 @@ def test_actions_that_share_an_account_are_charged_for_all_of_them(limiter, dire
     assert limiter.check_all(ACME, {"x": 2, "y": 2})
     assert limiter.status(ACME, "z").remaining == 1
     assert not limiter.check_all(ACME, {"x": 1, "y": 1})
-    with pytest.raises(InvalidArgument, match="cost 6"):
-        limiter.check_all(ACME, {"x": 3, "y": 3})
+
+
+def test_actions_that_share_an_account_too_small_for_them_together_are_told_so(limiter, directory, rate) -> None:
+    directory.set_plan("free", default=rate(5))
+    for number in range(100):
+        limiter.check(ACME, f"a{number}")
+    with pytest.raises(InvalidArgument, match=r"share one account.* cost 6 .* limit of 5; make several calls"):
+        limiter.check_all(ACME, {f"y{number}": 1 for number in range(6)})
+    with pytest.raises(InvalidArgument, match="cost 6 is above the limit of 5 for 'x': never admitted"):
+        limiter.check_all(ACME, {"x": 6})
+    assert limiter.check(ACME, "x", 5)
+
+
+def test_one_call_that_makes_up_many_actions_fills_no_more_places_than_many_calls(limiter, directory, rate) -> None:
+    directory.set_plan("free", default=rate(100_000))
+    assert limiter.check_all(ACME, {f"a{number}": 1 for number in range(5_000)})
+    assert limiter.sweep() == 101
+    assert limiter.status(ACME, "anything").remaining == 100_000 - 4_900
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

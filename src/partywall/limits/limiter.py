@@ -19,7 +19,7 @@ from partywall.limits.bound import BoundLimit, refusal
 from partywall.limits.cell import CLOSED, Cell
 from partywall.limits.changes import ShelfName
 from partywall.limits.decision import Decision
-from partywall.limits.places import SHARED_USER, Places, acting_user
+from partywall.limits.places import SHARED_USER, Place, Places, acting_user
 from partywall.limits.shelves import Shelves
 from partywall.limits.timeline import Timeline
 from partywall.names import parse_action, parse_tenant_id
@@ -117,7 +117,8 @@ class Limiter:
         """Count a call that costs permits of several actions, in all of their limits or in none.
 
         The decision is that of the limit that refuses longest, so after its ``retry_after`` all of them admit the
-        call if no other comes first, or else of the one with the least left. Raises as ``check``.
+        call if no other comes first, or else of the one with the least left. Raises as ``check``; InvalidArgument too
+        where actions that the plan does not name share an account in which they never fit together.
         """
         _require_costs(costs)
         with self._lock:
@@ -181,14 +182,17 @@ class Limiter:
         self, tenant_id: str, costs: Mapping[str, int], user_id: str | None, *, bounded: bool = True
     ) -> list[Claim]:
         claims: dict[tuple[ShelfName, str], Claim] = {}
+        unnamed: set[str] = set()
         for action, cost in costs.items():
-            for place in self._places.of(*_texts(tenant_id, action), user_id):
+            for place in self._places.of(*_texts(tenant_id, action), user_id, unnamed):
                 # Actions that a plan does not name may share an account.
                 shared = claims.get((place.shelf, place.key))
                 total = cost + (shared.cost if shared else 0)
-                if bounded and total > (limit := place.rule.limit) > 0:
-                    raise InvalidArgument(f"cost {total} is above the limit of {limit} for '{action}': never admitted")
+                if bounded and total > place.rule.limit > 0:
+                    raise _never_admitted(place, action, total, shared=shared is not None)
                 claims[place.shelf, place.key] = Claim(place, total)
+                if place.unnamed:
+                    unnamed.add(action)
         return list(claims.values())
 
     def _on_change(self, change: DirectoryChange) -> None:
@@ -198,6 +202,17 @@ class Limiter:
                 self._shelves.close_all()
             else:
                 self._shelves.close({*change.statuses, *change.tenants})
+
+
+def _never_admitted(place: Place, action: str, cost: int, *, shared: bool) -> InvalidArgument:
+    limit = place.rule.limit
+    if not shared:
+        return InvalidArgument(f"cost {cost} is above the limit of {limit} for '{action}': never admitted")
+    return InvalidArgument(
+        f"'{action}' and other actions of this call share one account, as the tenant uses many that its plan does not "
+        f"name: together they cost {cost} or more, above its limit of {limit}; make several calls, or name the actions "
+        "in the plan"
+    )
 
 
 def _texts(tenant_id: object, action: object) -> tuple[str, str]:
