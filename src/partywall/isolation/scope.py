@@ -111,6 +111,9 @@ class Unit:
                 self._failed = True
                 self._scope.require_active()
                 raise BackendError("the store could not carry out the statement; nothing was written") from error
+            except BaseException:  # Ctrl-C
+                self._failed = True
+                raise
             if self._cancelled and not self._writes:
                 self._refuse_cancelled()
             return result

@@ -15,7 +15,7 @@ from partywall.errors import BackendError
 from partywall.sql import quote
 from partywall_duckdb.options import Options
 
-__all__ = ["Cursor", "Hub", "as_arrow", "run"]
+__all__ = ["Cursor", "Hub", "as_arrow", "run", "signalled"]
 
 Cursor = duckdb.DuckDBPyConnection
 
@@ -103,12 +103,23 @@ class Hub:
 
 def run(cursor: Cursor, statement: str | duckdb.Statement, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """Execute one statement and fetch all of it: no result is ever left open."""
-    return cursor.execute(statement, list(parameters)).fetchall()
+    try:
+        return cursor.execute(statement, list(parameters)).fetchall()
+    except RuntimeError as error:
+        raise signalled(error) from None
 
 
 def as_arrow(cursor: Cursor, statement: duckdb.Statement, parameters: Sequence[Any] = ()) -> Any:
     """Execute one statement that reads, and fetch all of it as an Arrow table."""
-    return cursor.sql(statement, params=list(parameters)).to_arrow_table()
+    try:
+        return cursor.sql(statement, params=list(parameters)).to_arrow_table()
+    except RuntimeError as error:
+        raise signalled(error) from None
+
+
+def signalled(error: RuntimeError) -> BaseException:
+    """What to raise instead: DuckDB swallows what a signal's handler raised, which is Ctrl-C more often than not."""
+    return KeyboardInterrupt() if str(error) == "Query interrupted" else error
 
 
 def _hardened(options: Options) -> dict[str, str | bool | int | float | list[str]]:

@@ -15,7 +15,7 @@ from partywall.names import TenantId
 from partywall.sql import Rendered
 from partywall_duckdb.failures import failure, require_distinct_ids
 from partywall_duckdb.gate import PATIENCE
-from partywall_duckdb.hub import as_arrow, run
+from partywall_duckdb.hub import as_arrow, run, signalled
 from partywall_duckdb.rawsql import answer
 from partywall_duckdb.store import Store
 
@@ -120,6 +120,8 @@ class TenantSession(Session):
         except duckdb.Error as error:
             self._store.hub.note(error)
             raise failure(error, []) from None
+        except RuntimeError as error:
+            raise signalled(error) from None
         finally:
             self._store.gate.leave(writing=False)
 
