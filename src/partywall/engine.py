@@ -127,7 +127,7 @@ class Engine:
         self.agents = Agents(self.directory, self._ledger, self.audit, self.limiter, self.quotas.places, self.clock)
         opened.callback(self.agents.close)
         self.tenants = Tenants(self.catalog, self.directory, self.isolation, journal, self._stop_agents)
-        self.commands = Commands(self._ledger, self.clock, self.tenants, self.isolation)
+        self.commands = Commands(self._ledger, self.clock, self.tenants, self.isolation, self.usage)
         opened.callback(self.commands.close)
 
     def _connect(self) -> None:

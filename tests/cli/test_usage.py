@@ -92,6 +92,20 @@ def test_verify_names_what_differs_and_exits_1(here: Run, acme: str, ledger: Sql
     assert (difference["counter"], difference["rebuilt"]) == (901, 900)
 
 
+def test_repair_sets_right_what_differs_and_says_what_it_was(here: Run, acme: str, ledger: SqliteLedger) -> None:
+    ledger.write(lambda tx: tx.set_usage(TenantId(acme), "2026-10", "tokens", 901))
+    told = here("usage", "verify", "acme", "--repair")
+    assert told.code == 0
+    heading, difference, verdict = told.out.splitlines()
+    assert heading.split()[3] == "repaired"
+    assert difference.split() == [acme, "2026-10", "tokens", "total", "901", "900"]
+    assert verdict == "every counter is what its log comes to"
+    assert here("usage", "verify", "--repair", "--json").document == {"differences": [], "repaired": []}
+    assert ledger.read(lambda tx: tx.usage(TenantId(acme), "2026-10")) == {"tokens": 900}
+    [record] = [each for each in ledger.read(lambda tx: tx.audit()) if each.action == "usage.repaired"]
+    assert record.actor.startswith("cli:")
+
+
 def test_what_is_reserved_stands_beside_what_is_used(here: Run, acme: str, ledger: SqliteLedger) -> None:
     held = ReservationRecord(
         "res_1", TenantId(acme), "o", "2026-11", {"storage": 10**9}, ReservationState.RESERVED, 1.0, 2.0, False, False

@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 from partywall.cli.app import Call, command, partywall
+from partywall.cli.changing import change
 from partywall.cli.charts import Bar, bar, svg
 from partywall.cli.documents import limit_text
 from partywall.cli.references import tenant_id
@@ -20,6 +21,8 @@ from partywall.quotas import COUNTED, PeriodTotal, Usage
 
 __all__ = ["usage"]
 
+_REPAIR_SECONDS: Final = 600.0
+"""Seconds that a running engine has: the log of every tenant is summed."""
 _GAUGE: Final = "agents"
 """The metric that only the engine itself knows: how many run at this moment is in its memory."""
 
@@ -107,21 +110,30 @@ def history(call: Call, ref: str, metric: str | None, plot: bool, drawing: Path 
 
 @command(usage)
 @click.argument("ref", required=False)
-def verify(call: Call, ref: str | None) -> int:
+@click.option("--repair", is_flag=True, help="Set those that differ to what their log comes to; audited.")
+def verify(call: Call, ref: str | None, repair: bool) -> int:
     """Compare counters with the log that they are made of, a tenant's or everybody's; exit 1 when one differs."""
     known = None if ref is None else tenant_id(call, ref)
+    repaired = change(call.folder, "usage.repair", {"tenant_id": known}, wait=_REPAIR_SECONDS) if repair else []
     with look(call.folder) as sight:
-        differences = Usage(sight.ledger, sight.directory, SystemClock()).verify(known)
+        found = Usage(sight.ledger, sight.directory, SystemClock()).verify(known)
+    differences = [asdict(difference) for difference in found]
     if call.output.as_json:
-        call.output.document({"differences": [asdict(difference) for difference in differences]})
-    elif not differences:
+        call.output.document({"differences": differences, **({"repaired": repaired} if repair else {})})
+        return 1 if differences else 0
+    _table(call, "repaired", repaired)
+    _table(call, "differs", differences)
+    if not differences:
         call.output.line("every counter is what its log comes to")
-    else:
-        call.output.table(
-            ["tenant", "month", "metric", "what", "counter", "rebuilt"],
-            [tuple(asdict(difference).values()) for difference in differences],
-        )
     return 1 if differences else 0
+
+
+def _table(call: Call, title: str, differences: Sequence[Mapping[str, Any]]) -> None:
+    if differences:
+        call.output.table(
+            ["tenant", "month", "metric", title, "counter", "rebuilt"],
+            [tuple(difference.values()) for difference in differences],
+        )
 
 
 def _charts(totals: Sequence[PeriodTotal]) -> list[tuple[str, list[Bar]]]:

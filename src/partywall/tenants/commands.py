@@ -16,6 +16,7 @@ from partywall.isolation import Batch, Isolation, Move
 from partywall.journal import error_document, new_operation_id
 from partywall.ledger import Ledger, Operation, OperationState, Transaction
 from partywall.model import Tenant
+from partywall.quotas import Usage
 from partywall.tenants.tenants import Suspension, Tenants
 
 __all__ = ["Commands", "queue_command"]
@@ -23,7 +24,7 @@ __all__ = ["Commands", "queue_command"]
 _log: Final = logging.getLogger("partywall.commands")
 _EXPIRES: Final = 60.0
 """Seconds after which a queued command is refused: whoever asked has given up waiting."""
-_LONG: Final = frozenset({"isolation.move", "isolation.move_pending", "isolation.check_stores"})
+_LONG: Final = frozenset({"isolation.move", "isolation.move_pending", "isolation.check_stores", "usage.repair"})
 """What has a thread of its own: a suspension must not wait for somebody's rows to be copied, or stores to be read."""
 
 
@@ -46,7 +47,7 @@ def queue_command(ledger: Ledger, clock: Clock, name: str, arguments: Mapping[st
 class Commands:
     """What the command line may ask of a running engine, by name."""
 
-    def __init__(self, ledger: Ledger, clock: Clock, tenants: Tenants, isolation: Isolation) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, tenants: Tenants, isolation: Isolation, usage: Usage) -> None:
         self._ledger = ledger
         self._clock = clock
         self._long = ThreadPoolExecutor(1, thread_name_prefix="partywall-commands")
@@ -63,6 +64,7 @@ class Commands:
             "tenants.purge_due": tenants.purge_due,
             "isolation.move": isolation.move,
             "isolation.move_pending": isolation.move_pending,
+            "usage.repair": lambda **whose: [asdict(difference) for difference in usage.repair(**whose)],
             "isolation.check_stores": lambda: [asdict(problem) for problem in isolation.check_stores()],
         }
 
