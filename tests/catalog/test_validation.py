@@ -313,3 +313,34 @@ def test_files_that_nobody_means_for_the_engine_are_no_problem(files) -> None:
     files.write("kustomization.yaml", "resources: [a]\n")
     files.write("broken.yaml", "a: [\n")
     assert check(files.root) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(
+            f"  t{n}:\n    columns:\n      c: \n        type: text\n        references: x{n}\n" for n in range(2900)
+        ),
+        "  t:\n    columns:\n"
+        + "".join(f"      c{n}:\n        type: text\n" for n in range(3000))
+        + "    unique:\n"
+        + "".join(f"    - \n      - x{n}\n" for n in range(7000)),
+    ],
+)
+def test_very_many_wrong_names_among_very_many_are_told_in_time(files, text: str) -> None:
+    started = time.monotonic()
+    assert len(problems(files, "tables.yaml", f"tables:\n{text}")) == 100
+    assert time.monotonic() - started < 20  # minutes if each is compared with every name
+
+
+def test_very_many_plans_that_are_gone_and_in_use_are_a_hundred_problems(files) -> None:
+    plan = files.text("plans.yaml").partition("plans:\n")[2].partition("\n\n")[0]
+    plans = "".join(f"{plan.replace('free:', f'plan{number}:')}\n" for number in range(110))
+    files.write("plans.yaml", f"plans:\n{plans}")
+    for number in range(110):
+        files.tenant(f"t{number}", plan=f"plan{number}")
+    catalog = files.open()
+    files.write("plans.yaml", f"plans:\n{plan}\n")
+    catalog.refresh()
+    assert (len(catalog.snapshot), len(catalog.problems)) == (110, 100)
+    assert catalog.problems[-1].message == "there are 11 more problems from here on"

@@ -130,7 +130,8 @@ class Assembly:
             return decision
         decision = self._attempt(candidates, self._plans.plans, missing)
         decision.blocked_plans = plans
-        decision.problems[PLANS] = [self._in_use(name) for name in sorted(in_use)]
+        told = [self._in_use(name) for name in sorted(in_use)[:MOST_PROBLEMS]]
+        decision.problems[PLANS] = shortened(told, len(in_use) - len(told))
         return decision
 
     def _used_after(self, decision: Decision) -> set[PlanName]:

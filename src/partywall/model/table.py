@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -24,6 +24,8 @@ __all__ = ["ID", "Column", "Table", "TablesFile"]
 
 ID = ColumnName("id")
 """The primary key that every table has, a text unique within the tenant; made by the engine unless given."""
+_HINTS: Final = 20
+"""Wrong names for which the one that was meant is looked for: that takes long among thousands, thousands of times."""
 
 
 Named = Annotated[ColumnName, AfterValidator(parse_column), named(parse_column, but=ID)]
@@ -116,16 +118,16 @@ class Table(BaseModel):
             if not key or len(set(key)) != len(key):
                 found.append((("unique", index), "a unique key names at least one column, and each once"))
             for part, column in enumerate(key):
-                wrong = self._no_key(column)
+                wrong = self._no_key(column, hint=len(found) < _HINTS)
                 if wrong:
                     found.append((("unique", index, part), f"unique names '{column}', {wrong}"))
         if found:
             raise misplaced(found)
         return self
 
-    def _no_key(self, column: ColumnName) -> str | None:
+    def _no_key(self, column: ColumnName, *, hint: bool) -> str | None:
         if column not in self.columns:
-            return f"which is not a column of this table{meant(column, self.columns)}"
+            return f"which is not a column of this table{meant(column, self.columns) if hint else ''}"
         if self.columns[column].type in (ColumnType.JSON, ColumnType.FLOAT):
             return "whose type cannot be a key"
         return None
@@ -146,7 +148,8 @@ class TablesFile(BaseModel):
             table._name = name  # noqa: SLF001  # the key is the name; the model above cannot see its key
             for column, target in table.references.items():
                 if target not in self.tables:
-                    message = f"references '{target}', which is not declared{meant(target, self.tables)}"
+                    hint = meant(target, self.tables) if len(found) < _HINTS else ""
+                    message = f"references '{target}', which is not declared{hint}"
                     found.append((("tables", name, "columns", column, "references"), message))
         if found:
             raise misplaced(found)
