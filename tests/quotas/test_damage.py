@@ -127,6 +127,22 @@ def test_a_record_that_cannot_be_settled_keeps_no_other_from_it(
     assert quotas.consume(BETA, tokens=1000).tokens.current == 1000
 
 
+def test_a_record_that_cannot_even_be_read_keeps_no_other_tenants_from_being_settled(
+    quotas: Quotas, usage: Usage, ledger: SqliteLedger, tenants: Any, path: Path, clock: ManualClock
+) -> None:
+    broken = quotas.reserve(ACME, tokens=1, lease=5)
+    quotas.reserve(BETA, tokens=3, lease=10)
+    quotas.reserve(BETA, projects=3)
+    damage(path, f"UPDATE reservation SET amounts = '[' WHERE id = '{broken.id}'")
+    clock.advance(10)
+    for settled in (1, 0):
+        assert quotas.expire_leases() == settled
+    assert usage.reserved(BETA)["tokens"] == 0
+    assert Quotas(ledger, tenants, clock, usage).recover() == 1
+    assert usage.reserved(BETA)["projects"] == 0
+    assert {record.tenant_id for record in audited(ledger, "quota.settling_failed")} == {ACME}
+
+
 def test_an_engine_opens_whatever_became_of_reservations(
     engine: Engine, acme: Tenant, beta: Tenant, open_engine: Callable[..., Engine]
 ) -> None:
@@ -138,7 +154,7 @@ def test_an_engine_opens_whatever_became_of_reservations(
         damage(path, f"UPDATE reservation SET amounts = '{tokens}' WHERE id = '{broken.id}'")
         engine = open_engine()
         assert [record.action for record in engine.audit.records(limit=9)].count("quota.settling_failed") >= 1
-        assert engine.quotas.consume(beta.id, tokens=1).tokens.current
+        assert engine.quotas.consume(beta.id, tokens=1).tokens.reserved == 0
         damage(path, f"UPDATE reservation SET amounts = '{{}}' WHERE id = '{broken.id}'")
     assert engine.quotas.check(beta.id).tokens.reserved == 0
 

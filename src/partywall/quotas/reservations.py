@@ -27,7 +27,8 @@ T = TypeVar("T")
 Sweep: TypeAlias = Callable[[Transaction, TenantId], None]
 """Sees to it that no lease of the tenant's that has ended holds anything."""
 
-_Found: TypeAlias = Callable[[Transaction, int], Sequence[ReservationRecord]]
+_Found: TypeAlias = Callable[[Transaction, TenantId | None, int], Sequence[ReservationRecord]]
+_Due: TypeAlias = Callable[[ReservationRecord], bool]
 _STUCK: Final = "quota.settling_failed"
 _log: Final = logging.getLogger("partywall.quotas")
 _LONGEST: Final = 86_400.0
@@ -168,10 +169,10 @@ class Reservations:
     def expire(self, tenant_id: TenantId | None = None) -> int:
         """Settle every reservation whose lease has ended, a tenant's or everybody's; returns how many."""
 
-        def found(tx: Transaction, limit: int) -> Sequence[ReservationRecord]:
-            return tx.held_reservations(tenant_id, expired_by=self.now(), limit=limit)
+        def found(tx: Transaction, whose: TenantId | None, limit: int) -> Sequence[ReservationRecord]:
+            return tx.held_reservations(whose, expired_by=self.now(), limit=limit)
 
-        return self._settle_every(found, lambda record: record.expires_at <= self.now())
+        return self._settle_all(tenant_id, found, lambda record: record.expires_at <= self.now())
 
     def recover(self) -> int:
         """Settle what engines left that are gone; returns how many. One engine alone owns a data folder.
@@ -179,20 +180,32 @@ class Reservations:
         Raises nothing: what cannot be settled is logged, audited and tried again when its lease has ended.
         """
 
-        def found(tx: Transaction, limit: int) -> Sequence[ReservationRecord]:
-            return tx.held_reservations(not_of=self._owner, limit=limit)
+        def found(tx: Transaction, whose: TenantId | None, limit: int) -> Sequence[ReservationRecord]:
+            return tx.held_reservations(whose, not_of=self._owner, limit=limit)
 
         try:
-            return self._settle_every(found, lambda record: record.owner != self._owner)
+            return self._settle_all(None, found, lambda record: record.owner != self._owner)
         except Exception as error:  # noqa: BLE001  # whatever became of some reservations, the others' engine opens
-            self._tell_stuck(None, error)
+            self._tell_stuck(None, None, error)
             return 0
 
-    def _settle_every(self, found: _Found, due: Callable[[ReservationRecord], bool]) -> int:
+    def _settle_all(self, tenant_id: TenantId | None, found: _Found, due: _Due) -> int:
+        try:
+            return self._settle_every(tenant_id, found, due)
+        except LedgerError:
+            raise  # no record's fault
+        except Exception as error:  # noqa: BLE001  # a record cannot even be read: it keeps only its own tenant's
+            if tenant_id is not None:
+                self._tell_stuck(tenant_id, None, error)
+                return 0
+        tenants = self._ledger.read(lambda tx: tx.tenants_with_usage())
+        return sum(self._settle_all(known, found, due) for known in tenants)
+
+    def _settle_every(self, tenant_id: TenantId | None, found: _Found, due: _Due) -> int:
         settled, stuck = 0, set[str]()
 
         def left(tx: Transaction) -> list[ReservationRecord]:
-            return [record for record in found(tx, _BATCH + len(stuck)) if record.id not in stuck]
+            return [record for record in found(tx, tenant_id, _BATCH + len(stuck)) if record.id not in stuck]
 
         while records := self._ledger.read(left):
             try:
@@ -207,10 +220,10 @@ class Reservations:
                         raise
                     except Exception as error:  # noqa: BLE001  # no record keeps another from being settled
                         stuck.add(record.id)
-                        self._tell_stuck(record, error)
+                        self._tell_stuck(record.tenant_id, record.id, error)
         return settled
 
-    def _settle_alone(self, reservation_id: str, due: Callable[[ReservationRecord], bool]) -> int:
+    def _settle_alone(self, reservation_id: str, due: _Due) -> int:
         def work(tx: Transaction) -> int:
             record = tx.reservation(reservation_id)
             held = record is not None and record.state is ReservationState.RESERVED and due(record)
@@ -218,17 +231,16 @@ class Reservations:
 
         return self._ledger.write(work)
 
-    def _tell_stuck(self, record: ReservationRecord | None, error: Exception) -> None:
-        which = None if record is None else record.id
+    def _tell_stuck(self, tenant_id: TenantId | None, reservation_id: str | None, error: Exception) -> None:
+        which = reservation_id or tenant_id
         if which in self._stuck:
             return
         self._stuck.add(which)
-        _log.error("reservation %s could not be settled; it is tried again", which or "of an engine", exc_info=error)
-        details = {"reservation": which, "error": type(error).__name__}
-        whose = None if record is None else record.tenant_id
+        _log.error("reservations could not be settled (%s); it is tried again", which or "of an engine", exc_info=error)
+        details = {"reservation": reservation_id, "error": type(error).__name__}
         with suppress(PartywallError):  # it is in the log of the process at least
             self._ledger.write(
-                lambda tx: self._audit.record(tx, _STUCK, tenant_id=whose, actor="engine", details=details)
+                lambda tx: self._audit.record(tx, _STUCK, tenant_id=tenant_id, actor="engine", details=details)
             )
 
     def _expire(self, tx: Transaction, records: Sequence[ReservationRecord]) -> int:
