@@ -52,15 +52,17 @@ class Accounts:
         spent, left = rule.settled(cell.drain(), now)
         number, previous, used = spent
         decision: Decision
-        if cost == 1 and left and self._lock_free:
-            new = granting(rule, spent, left, self._tables, next_now=True)
-            decision = next(new)
-        elif cost <= left:
-            decision = Decision(rule, left - cost)
-            new = self._cell(rule, (number, previous, used + cost), now, left - cost, single=False)
-        else:
+        if cost > left:
             decision = Measured(rule, spent, now, cost)
             new = self._cell(rule, spent, now, left, single=False, again=not cell.grants)
+        elif self._lock_free:
+            # The last of the permits comes out of the new cell, and with it the decision.
+            taken = (number, previous, used + cost - 1)
+            new = granting(rule, taken, left - cost + 1, self._tables, single=cost == 1, next_now=True)
+            decision = next(new)
+        else:
+            decision = Decision(rule, left - cost)
+            new = closed(rule, (number, previous, used + cost), LOCKED)
         if not shelves.change(last, ((name, key, new, False),)):
             return self.again(name, key, cost)
         if now - self._looked > _PAUSE:
