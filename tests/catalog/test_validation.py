@@ -282,6 +282,10 @@ def test_a_tenants_file_whose_suffix_is_in_capitals_is_a_problem_until_it_is_ren
     told = [(f"{LABEL}tenants/acme.YAML", "this file is not read, because its name does not end in .yaml: rename it")]
     assert [(problem.file, problem.message) for problem in catalog.problems] == told
     assert [(problem.file, problem.message) for problem in check(files.root)] == told
+    plans = files.text("plans.yaml")
+    files.write("plans.yaml", "plans: 3\n")
+    assert [(problem.file, problem.message) for problem in check(files.root)][1:] == told
+    files.write("plans.yaml", plans)
     (files.tenants / "acme.YAML").rename(files.tenants / "acme.yaml")
     assert catalog.refresh().by_slug("acme") is not None
     assert catalog.problems == ()

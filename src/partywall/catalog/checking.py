@@ -10,6 +10,7 @@ from pathlib import Path
 from partywall.catalog.assembly import taken_by, unknown_plan
 from partywall.catalog.disk.reader import ENGINE, FIXED, PLANS, Folder, Unreadable, Unstable
 from partywall.catalog.look import Look, look_as_first
+from partywall.catalog.problems import illegible
 from partywall.catalog.snapshot import Snapshot
 from partywall.catalog.sources import load_document, undeclared
 from partywall.catalog.text.document import MOST_PROBLEMS, Document, load_again, shortened
@@ -38,7 +39,8 @@ def check(root: Path) -> list[Problem]:
         keys = [key for key in _tenants(folder) if folder.label(key) in doubtful]
     except ConfigError as error:
         keys = _tenants(folder)
-        told = [*error.problems, *(problem for key in keys for problem in _alone(folder, key))]
+        alone = (problem for key in keys for problem in _alone(folder, key))
+        told = [*error.problems, *illegible(folder), *alone]
     for problem in [*told, *strays(folder)]:
         found[problem.file].append(problem)
     across = _Across(folder, seen)
