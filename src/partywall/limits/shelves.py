@@ -107,7 +107,7 @@ class Shelves:
 
     def unnamed(self, tenant: str) -> Collection[str]:
         """The actions that have a window of their own and that the tenant's plan does not name."""
-        return self._unnamed.get(tenant, ())
+        return frozenset(self._unnamed.get(tenant, ()))
 
     def close(self, tenants: Iterable[str]) -> None:
         """Let nobody pass by the cells of these tenants without a look at the directory."""
