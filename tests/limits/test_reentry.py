@@ -44,7 +44,7 @@ CALLS: dict[str, Callable[[Limiter], Any]] = {
     "another": lambda limiter: ask(limiter, "z"),
     "peek": lambda limiter: limiter.peek(ACME, REQUESTS, 2).remaining,
     "status": lambda limiter: limiter.status(ACME, REQUESTS).remaining,
-    "sweep": lambda limiter: limiter.sweep() and None,
+    "sweep": lambda limiter: limiter.sweep() * 0,
 }
 
 
@@ -157,6 +157,7 @@ def amid_every_step(prepared, algorithm, warm, outer, inner) -> None:
         ("made_up", "another", "known"),
         ("status", "one", "known"),
         ("sweep", "several", "idle"),
+        ("sweep", "sweep", "idle"),
     ],
 )
 def test_a_call_amid_any_step_of_another_is_as_if_one_came_after_the_other(prepared, outer, inner, warm) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from partywall.limits.cell import CLOSED, Cell
@@ -181,7 +182,8 @@ class Shelves:
         self._begin_lap()
 
     def _begin_lap(self) -> None:
-        shelf = self.by_name.get(self._order[0]) if self._order else None
+        name = self._first()
+        shelf = self.by_name.get(name) if name is not None else None
         if shelf is None:
             self._lap = 0
             return
@@ -233,9 +235,17 @@ class Shelves:
                 self.by_user[tenant] = others
             else:
                 self.by_user.pop(tenant, None)
-        if self._order and self._order[0] == name:
-            self._order.popleft()
+        if self._first() == name:
+            with suppress(IndexError):
+                self._order.popleft()
             self._begin_lap()
+
+    def _first(self) -> ShelfName | None:
+        """The shelf whose turn it is; a call amid this one may have taken away the last."""
+        try:
+            return self._order[0]
+        except IndexError:
+            return None
 
     def _forget_unnamed(self, action: str, tenant: str) -> None:
         """Make room for another action once neither the tenant nor a user has a window for this one."""
