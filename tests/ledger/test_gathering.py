@@ -37,7 +37,7 @@ def test_waiting_for_callers_that_do_not_come_back_is_soon_given_up_and_tried_ag
 
 
 @pytest.mark.parametrize("took", [0.0, FSYNC, 10.0])
-def test_nobody_is_waited_for_longer_than_a_commit_takes_or_than_5_ms(took: float) -> None:
+def test_the_next_caller_is_waited_for_no_longer_than_a_commit_takes_or_than_5_ms(took: float) -> None:
     gathering = Gathering()
     gathering.committed(8, 8, took)
     assert gathering.patience <= min(took, 0.005)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["Gathering"]
+__all__ = ["LONGEST", "Gathering"]
 
-_LONGEST: Final = 0.005
-"""The most seconds that a commit waits for callers."""
+LONGEST: Final = 0.005
+"""The most seconds that a commit waits for callers, however many come."""
 
 
 class Gathering:
-    """How many callers to wait for, and how long: never longer than the commit took that waiting may save.
+    """How many callers to wait for, and how long for the next: never longer than the commit took that waiting may save.
 
     Without it callers fall into two halves, of which one waits while the other is written, and twice as many
     commits are made as are needed. A caller that is alone is never kept waiting.
@@ -25,8 +25,8 @@ class Gathering:
 
     @property
     def patience(self) -> float:
-        """Seconds to wait for them after the first."""
-        return min(self._took, _LONGEST) * self._trust
+        """Seconds to wait for the next of them: waking them all may take longer than a commit on a fast disk."""
+        return min(self._took, LONGEST) * self._trust
 
     def gathered(self, callers: int) -> None:
         """So many have come: whether waiting was worth it says how long to wait the next time."""

@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 from partywall.errors import LedgerError, PartywallError
 from partywall.ledger._connection import failure, identity, log_identity
-from partywall.ledger._gathering import Gathering
+from partywall.ledger._gathering import LONGEST, Gathering
 from partywall.ledger._statements import Batch
 from partywall.ledger._transaction import SqliteTransaction
 from partywall.ledger.contract import AuditRecord, Transaction
@@ -184,8 +184,10 @@ class Writer:
                 self._draining = True
             else:
                 batch.append(job)
-            until = until or time.monotonic() + self._gathering.patience
-            timeout = max(0.0, until - time.monotonic()) if len(batch) < self._gathering.expected else 0.0
+            now = time.monotonic()
+            until = until or now + LONGEST
+            waits = len(batch) < self._gathering.expected
+            timeout = max(0.0, min(self._gathering.patience, until - now)) if waits else 0.0
         self._gathering.gathered(len(batch))
         return batch
 
