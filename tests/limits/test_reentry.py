@@ -51,8 +51,8 @@ CALLS: dict[str, Callable[[Limiter], Any]] = {
 class Step:
     """Does something else before the ``number``-th instruction that a call takes within the limiter."""
 
-    def __init__(self, number: int = -1, meanwhile: Callable[[], Any] | None = None) -> None:
-        self.number, self.meanwhile = number, meanwhile
+    def __init__(self, number: int = -1, meanwhile: Callable[[], Any] | None = None, again: int = 0) -> None:
+        self.number, self.meanwhile, self.again = number, meanwhile, again
         self.answer: Any = None
         self.seen: list[tuple[Any, int]] = []
 
@@ -62,10 +62,11 @@ class Step:
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         if event == "opcode":
             self.seen.append((frame.f_code, frame.f_lasti))
-            if len(self.seen) == self.number and self.meanwhile:
+            if len(self.seen) in (self.number, self.number + self.again) and self.meanwhile:
                 sys.settrace(None)
                 self.answer = self.meanwhile()
-        return self.trace if self.number < 0 or len(self.seen) < self.number else None
+                sys.settrace(self.trace)
+        return self.trace if self.number < 0 or len(self.seen) < self.number + self.again else None
 
     def amid(self, call: Callable[[], Any]) -> Any:
         before = sys.gettrace()
@@ -240,6 +241,28 @@ def test_a_call_at_any_step_of_a_suspension_does_not_keep_the_tenant_in_service(
         step = Step(number, lambda limiter=limiter: call(limiter))
         step.amid(lambda directory=directory: directory.set_status(ACME, Status.SUSPENDED))
         assert out_of_service(limiter), step.seen[-1]
+
+
+def in_place(seen: list[tuple[Any, int]]) -> list[int]:
+    """The numbers of the instructions that put a change in place."""
+    return [number for number, (code, _) in enumerate(seen, 1) if code.co_filename.endswith("shelves.py")]
+
+
+@pytest.mark.parametrize("outer", ["two", "several"])
+def test_two_calls_one_after_the_other_amid_a_third_are_both_counted(prepared, outer) -> None:
+    limiter, _, _ = prepared("sliding_window", "known", 100)
+    dry = Step()
+    dry.amid(lambda limiter=limiter: CALLS[outer](limiter))
+    numbers = in_place(dry.seen)
+    assert len(numbers) > 60
+    for number in numbers[:: 1 if outer == "two" else 3]:
+        for again in (1, 2, 3, 4, 6, 9, 13):
+            limiter, _, _ = prepared("sliding_window", "known", 100)
+            before, made = limiter.status(ACME, REQUESTS).remaining, []
+            step = Step(number, lambda limiter=limiter, made=made: made.append(ask(limiter, REQUESTS, 2)), again)
+            step.amid(lambda limiter=limiter: CALLS[outer](limiter))
+            taken = (2 if outer == "two" else 1) + 2 * len(made)
+            assert limiter.status(ACME, REQUESTS).remaining == before - taken, (number, again, made)
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no timer signals")

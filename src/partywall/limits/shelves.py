@@ -62,6 +62,7 @@ class Shelves:
         self._order: deque[ShelfName] = deque()
         self._lap = 0
         self._last = Change()
+        self._catching_up = False
 
     def __len__(self) -> int:
         return sum(len(shelf.cells) for shelf in list(self.by_name.values()))
@@ -69,19 +70,32 @@ class Shelves:
     def latest(self) -> Change:
         """The last change, with all of them in place: what a call reads after this, it builds on that change."""
         last = self._last
-        while last:
-            last = last[0]
-            begun, last.begun = last.begun, True
-            for name, key, cell, unnamed in last.puts:
-                shelf = self.by_name.get(name)
-                if cell is None:
-                    self._drop(name, key, begun=begun)
-                elif shelf is None or begun or unnamed or key not in shelf.cells:
-                    self._put(name, key, cell, unnamed=unnamed, begun=begun)
-                else:
-                    shelf.cells[key] = cell
-            self._last = last
+        if not last:
+            return last
+        outer, self._catching_up = self._catching_up, True
+        try:
+            # Read again: from here on nobody moves it, because the call that this one is amid may yet put back a cell
+            # that was replaced meanwhile. Whoever comes amid this one begins where it begins.
+            last = self._last
+            while last:
+                last = last[0]
+                self._put_in_place(last)
+            if not outer:
+                self._last = last
+        finally:
+            self._catching_up = outer
         return last
+
+    def _put_in_place(self, change: Change) -> None:
+        begun, change.begun = change.begun, True
+        for name, key, cell, unnamed in change.puts:
+            shelf = self.by_name.get(name)
+            if cell is None:
+                self._drop(name, key, begun=begun)
+            elif shelf is None or begun or unnamed or key not in shelf.cells:
+                self._put(name, key, cell, unnamed=unnamed, begun=begun)
+            else:
+                shelf.cells[key] = cell
 
     def change(self, last: Change, puts: Sequence[Put]) -> bool:
         """Put cells in place, or drop their keys; False, and nothing is done, if another change followed ``last``."""
