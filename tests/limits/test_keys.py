@@ -72,7 +72,7 @@ def test_sweep_leaves_no_key_after_the_windows_end_and_none_too_early(limiter, d
     clock.advance(0.1)
     assert limiter.sweep() == kept(limiter) == 0
     shelves = limiter._shelves
-    left = (shelves.by_action, shelves.by_user, shelves.by_name, shelves._unnamed, shelves._order)
+    left = (shelves.by_action, shelves.by_user, shelves.by_name, shelves._unnamed)
     assert not any(left)
 
 

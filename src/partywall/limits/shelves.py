@@ -7,7 +7,7 @@ window is shared, so that usage is never forgotten and no other tenant notices.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
@@ -56,10 +56,9 @@ class Shelves:
         """Cells by action and tenant: read without the lock."""
         self.by_user: dict[str, dict[str, dict[str, Cell]]] = {}
         """Cells by tenant, action and user: read without the lock."""
-        self.by_name: dict[ShelfName, Shelf] = {}
-        """Every shelf; a key that is there may be given another cell in place of its own, once that was drained."""
+        self.by_name: OrderedDict[ShelfName, Shelf] = OrderedDict()
+        """Every shelf, the one that the sweep is at first."""
         self._unnamed: dict[str, set[str]] = {}
-        self._order: deque[ShelfName] = deque()
         self._lap = 0
         self._last = Change()
         self._catching_up = False
@@ -72,8 +71,9 @@ class Shelves:
         last = self._last
         if not last:
             return last
-        outer, self._catching_up = self._catching_up, True
+        outer = self._catching_up
         try:
+            self._catching_up = True
             # Read again: from here on nobody moves it, because the call that this one is amid may yet put back a cell
             # that was replaced meanwhile. Whoever comes amid this one begins where it begins.
             last = self._last
@@ -171,8 +171,8 @@ class Shelves:
     def _look(self, now: int) -> bool:
         """Look at the key that waited longest; whether its windows were over and it was dropped."""
         last = self.latest()
+        name = self._first()
         try:
-            name = self._order[0]
             shelf = self.by_name[name]
             key = shelf.ring.popleft()
         except LookupError:
@@ -189,19 +189,17 @@ class Shelves:
         return False
 
     def _next_shelf(self) -> None:
-        self._order.rotate(-1)
-        # The orders are only for the sweep: where calls amid others left them wrong, they are made anew.
-        if len(self._order) != len(self.by_name):
-            self._order = deque(self.by_name)
+        with suppress(KeyError):
+            self.by_name.move_to_end(self._first())
         self._begin_lap()
 
     def _begin_lap(self) -> None:
-        name = self._first()
-        shelf = self.by_name.get(name) if name is not None else None
+        shelf = self.by_name.get(self._first())
         if shelf is None:
             self._lap = 0
             return
         if len(shelf.ring) != len(shelf.cells):
+            # The order is only for the sweep: where calls amid others left it wrong, it is made anew.
             shelf.ring = deque(shelf.cells)
         self._lap = len(shelf.ring)
 
@@ -210,7 +208,6 @@ class Shelves:
         new = shelf is None
         if shelf is None:
             shelf = self.by_name[name] = Shelf()
-            self._order.append(name)
         shelf.put(key, cell)
         if new or begun:
             self._publish(name, shelf)
@@ -239,6 +236,7 @@ class Shelves:
             self.by_user[tenant] = {**self.by_user.get(tenant, {}), action: shelf.cells}
 
     def _withdraw(self, name: ShelfName) -> None:
+        first = self._first() == name
         self.by_name.pop(name, None)
         if isinstance(name, str):
             self.by_action.pop(name, None)
@@ -249,17 +247,16 @@ class Shelves:
                 self.by_user[tenant] = others
             else:
                 self.by_user.pop(tenant, None)
-        if self._first() == name:
-            with suppress(IndexError):
-                self._order.popleft()
+        if first:
             self._begin_lap()
 
-    def _first(self) -> ShelfName | None:
-        """The shelf whose turn it is; a call amid this one may have taken away the last."""
-        try:
-            return self._order[0]
-        except IndexError:
-            return None
+    def _first(self) -> ShelfName:
+        """The shelf whose turn it is; the name of none where there is none."""
+        while True:
+            try:
+                return next(iter(self.by_name), "")
+            except RuntimeError:  # a call amid this one changed the order
+                continue
 
     def _forget_unnamed(self, action: str, tenant: str) -> None:
         """Make room for another action once neither the tenant nor a user has a window for this one."""
