@@ -129,8 +129,8 @@ class Reservations:
         """Give all of it back, unless that was done before, and wait for nothing."""
 
         def work(tx: Transaction) -> None:
-            record = tx.reservation(reservation_id)
-            if record is not None and record.state is ReservationState.RESERVED:
+            record = _held(tx, reservation_id)
+            if record is not None:
                 self._settle(tx, record, ReservationState.RELEASED, {})
 
         self._ledger.write_soon(work)
@@ -225,9 +225,8 @@ class Reservations:
 
     def _settle_alone(self, reservation_id: str, due: _Due) -> int:
         def work(tx: Transaction) -> int:
-            record = tx.reservation(reservation_id)
-            held = record is not None and record.state is ReservationState.RESERVED and due(record)
-            return self._expire(tx, [record] if record is not None and held else [])
+            record = _held(tx, reservation_id)
+            return self._expire(tx, [record] if record is not None and due(record) else [])
 
         return self._ledger.write(work)
 
@@ -273,6 +272,11 @@ class Reservations:
 
 
 _EXPIRED: Final = "the reservation's lease has ended; what was used since is counted with usage.increment"
+
+
+def _held(tx: Transaction, reservation_id: str) -> ReservationRecord | None:
+    record = tx.reservation(reservation_id)
+    return record if record is not None and record.state is ReservationState.RESERVED else None
 
 
 def _ended(record: ReservationRecord | None) -> ReservationEnded:
