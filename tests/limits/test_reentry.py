@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -265,8 +264,6 @@ def test_two_calls_one_after_the_other_amid_a_third_are_both_counted(prepared, o
             assert limiter.status(ACME, REQUESTS).remaining == before - taken, (number, again, made)
 
 
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no timer signals")
-@pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="handlers run on the main thread")
 @pytest.mark.parametrize("costs", [{REQUESTS: 2}, {REQUESTS: 2, TOKENS: 1}])
 def test_a_signal_handler_that_calls_all_the_time_never_passes_the_limit_and_loses_no_permit(prepared, costs) -> None:
     box: list[Limiter] = []
